@@ -1,0 +1,199 @@
+/**
+ * @file A base model on disk, opened for a task: its configuration, its checked tensors and where their float32
+ * values lie. Knows no method and runs nothing.
+ */
+import { join } from "node:path";
+import { z } from "zod";
+import { DeltafitError, internalError } from "../errors.ts";
+import { openCheckpoint } from "../files/checkpoint.ts";
+import type { Checkpoint, StoredTensor } from "../files/checkpoint.ts";
+import { readJsonFile } from "../files/json.ts";
+import { quote } from "../files/quote.ts";
+import { createModel } from "../models/index.ts";
+import type { Model, Task } from "../models/forward.ts";
+import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
+import { surveyModel } from "../methods/survey.ts";
+import type { TaskSettings } from "../methods/survey.ts";
+import type { WeightLocation } from "../runtime/session.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import { keyedGenerator } from "./initial-values.ts";
+import { prepareWeights } from "./prepared-weights.ts";
+import { randomWeights } from "./random-weights.ts";
+
+/** A base model, opened for a task. */
+export interface Base {
+  /** What the user called it: a hub id, or the folder. Written into adapters as `base_model_name_or_path`. */
+  readonly name: string;
+  /** Its folder; `undefined` for random weights. */
+  readonly folder: string | undefined;
+  readonly configuration: Readonly<Record<string, unknown>>;
+  readonly model: Model;
+  readonly settings: TaskSettings;
+  readonly modules: ModuleTable;
+  /** Names of the labels of a classifier, where the configuration has them. */
+  readonly labels: readonly string[] | undefined;
+  /** Parameters of the head that the checkpoint does not have: they start random and have to be trained. */
+  readonly newParameters: readonly string[];
+  /** Where the float32 values of a stored tensor lie. */
+  locate(stored: string): WeightLocation;
+  /** The float32 values of a parameter by its own or its stored name, row-major. */
+  read(name: string): Float32Array;
+  /** The checkpoint, and the name in it of a stored tensor; `undefined` for random weights. */
+  readonly source: { readonly checkpoint: Checkpoint; readonly nameOf: (stored: string) => string } | undefined;
+}
+
+export interface OpenBaseOptions {
+  /** A folder in Hugging Face layout; with `randomWeights` also a config.json. */
+  readonly path: string;
+  readonly name?: string | undefined;
+  readonly task: Task;
+  /** Labels of a classifier; by default what the configuration says, else 2. Regression has one. */
+  readonly labelCount?: number | undefined;
+  /** Seed of random weights in place of a checkpoint. */
+  readonly randomWeights?: number | undefined;
+  /** Seed of a head that the checkpoint does not have. */
+  readonly headSeed?: number | undefined;
+}
+
+/**
+ * Opens a base model and checks every tensor's name and shape.
+ * @throws DeltafitError `checkpoint-mismatch` naming missing, extra and misshapen tensors; `config-invalid`;
+ * `architecture-unknown`; what reading the files throws.
+ */
+export async function openBase(options: OpenBaseOptions): Promise<Base> {
+  const { path, name = path, task, randomWeights: weightSeed, headSeed = 0 } = options;
+  const configuration = readConfigurationFile(path.endsWith(".json") ? path : join(path, "config.json"));
+  const model = createModel(configuration);
+  const labels = labelNames(configuration);
+  const settings: TaskSettings = { task, labelCount: task === "regression" ? 1 : (options.labelCount ?? labelCountOf(configuration) ?? 2) };
+  const modules = surveyModel(model, settings);
+  const common = { name, configuration, model, settings, modules, labels };
+  const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, seed);
+  const parameters = new Map([...modules.parameters.values()].map((parameter) => [parameter.name, parameter]));
+  const storedOf = (given: string) => parameters.get(given)?.stored ?? given;
+
+  if (weightSeed !== undefined) {
+    const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
+    return {
+      ...common,
+      folder: undefined,
+      newParameters: [],
+      locate: (stored) => prepared.locate(stored),
+      read: (given) => prepared.read(storedOf(given)),
+      source: undefined,
+    };
+  }
+  if (path.endsWith(".json"))
+    throw new DeltafitError("usage-invalid", `${quote(path)} is a configuration without weights.`, "Name the model's folder, or ask for random weights.");
+  const checkpoint = openCheckpoint(path);
+  const { nameOf, newParameters } = matchCheckpoint(checkpoint, model, modules);
+  const missing = new Map(newParameters.map((parameter) => [parameter.stored, parameter]));
+  const prepared = await prepareWeights(checkpoint, [...storedParameters(modules)].map(({ stored }) => stored).filter((stored) => !missing.has(stored)), nameOf);
+  return {
+    ...common,
+    folder: path,
+    newParameters: newParameters.map((parameter) => parameter.name),
+    locate(stored) {
+      if (missing.has(stored)) throw untrainedHead(name, [...missing.keys()]);
+      return prepared(stored);
+    },
+    read(given) {
+      const stored = storedOf(given);
+      const fresh = missing.get(stored);
+      return fresh ? initialValue(fresh, headSeed) : checkpoint.readFloat32(nameOf(stored));
+    },
+    source: { checkpoint, nameOf },
+  };
+}
+
+const configurationSchema = z.record(z.string(), z.unknown());
+
+function readConfigurationFile(path: string): Record<string, unknown> {
+  const result = configurationSchema.safeParse(readJsonFile(path));
+  if (result.success) return result.data;
+  throw new DeltafitError("config-invalid", `${quote(path)} is not a JSON object.`, "Check that the model's folder is complete.");
+}
+
+/** Labels in the order of their ids, from `id2label`; transformers' placeholders LABEL_0 ... do not count as names. */
+function labelNames(configuration: Readonly<Record<string, unknown>>): string[] | undefined {
+  const parsed = z.record(z.string(), z.string()).safeParse(configuration["id2label"]);
+  if (!parsed.success) return undefined;
+  const names = Object.entries(parsed.data).sort(([a], [b]) => Number(a) - Number(b)).map(([, label]) => label);
+  return names.every((label) => /^LABEL_\d+$/.test(label)) ? undefined : names;
+}
+
+function labelCountOf(configuration: Readonly<Record<string, unknown>>): number | undefined {
+  const count = z.int().positive().safeParse(configuration["num_labels"]);
+  if (count.success) return count.data;
+  const labels = z.record(z.string(), z.string()).safeParse(configuration["id2label"]);
+  return labels.success ? Object.keys(labels.data).length : undefined;
+}
+
+/** The parameters with a tensor of their own. */
+export function storedParameters(modules: ModuleTable): BaseParameter[] {
+  const byStored = new Map<string, BaseParameter>();
+  for (const parameter of modules.parameters.values())
+    if (!byStored.has(parameter.stored)) byStored.set(parameter.stored, { ...parameter, name: parameter.stored });
+  return [...byStored.values()];
+}
+
+/**
+ * Which tensor of a checkpoint holds which parameter. Checkpoints of a bare body lack its module name in front;
+ * heads of other tasks may be there and are left alone; a missing head of this task is new.
+ */
+function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTable): { nameOf: (stored: string) => string; newParameters: BaseParameter[] } {
+  const prefix = `${model.bodyPath}.`;
+  const bare = ![...checkpoint.tensors.keys()].some((tensor) => tensor.startsWith(prefix));
+  const nameOf = (stored: string) => (bare && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored);
+  const expected = storedParameters(modules);
+  const missing = expected.filter(({ stored }) => !checkpoint.tensors.has(nameOf(stored)));
+  // The body must be whole. A pooler counts as part of the head: bare encoders come without.
+  const isHead = (stored: string) => !stored.startsWith(prefix) || stored.startsWith(`${prefix}pooler.`);
+  const missingBody = missing.filter(({ stored }) => !isHead(stored));
+  const known = new Set(expected.map(({ stored }) => nameOf(stored)));
+  const extra = [...checkpoint.tensors.keys()].filter((tensor) => {
+    const full = bare ? `${prefix}${tensor}` : tensor;
+    return !known.has(tensor) && full.startsWith(prefix) && !isHead(full) && !model.ignoredTensors.some((pattern) => pattern.test(full));
+  });
+  const misshapen = expected.flatMap(({ stored, shape }) => {
+    const tensor = checkpoint.tensors.get(nameOf(stored));
+    return tensor && tensor.shape.join() !== shape.join() ? [describeShape(tensor, shape)] : [];
+  });
+  const problems = [
+    ...(missingBody.length > 0 ? [`missing: ${listed(missingBody.map(({ stored, shape }) => `${nameOf(stored)} [${shape.join(", ")}]`))}`] : []),
+    ...(extra.length > 0 ? [`not known: ${listed(extra)}`] : []),
+    ...(misshapen.length > 0 ? [`of another shape: ${listed(misshapen)}`] : []),
+  ];
+  if (problems.length > 0)
+    throw new DeltafitError(
+      "checkpoint-mismatch",
+      `The checkpoint in ${quote(checkpoint.folder)} does not fit its config.json (${model.modelType}). Tensors ${problems.join("; ")}.`,
+      "Check that config.json and the weights belong together and that the download is complete.",
+    );
+  return { nameOf, newParameters: missing };
+}
+
+function describeShape(tensor: StoredTensor, shape: readonly number[]): string {
+  return `${tensor.name} is [${tensor.shape.join(", ")}], expected [${shape.join(", ")}]`;
+}
+
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, 5).join(", ");
+  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
+}
+
+function untrainedHead(name: string, tensors: readonly string[]): DeltafitError {
+  return new DeltafitError(
+    "checkpoint-mismatch",
+    `The model ${quote(name)} has no trained head for this task: missing ${listed(tensors)}.`,
+    "Load an adapter that brings the head, or train one.",
+  );
+}
+
+/** Initial value of a parameter as transformers sets it: norms one, biases zero, matrices normal. */
+function newParameter({ name, shape }: BaseParameter, model: Model, seed: number): Float32Array {
+  const count = elementCount(shape);
+  if (shape.length === 1) return name.endsWith(".bias") ? new Float32Array(count) : new Float32Array(count).fill(1);
+  if (shape.length !== 2) throw internalError(`the parameter ${name} has no rule for its initial value.`);
+  return keyedGenerator(seed, name).normal(count, 0, model.initialDeviation);
+}

@@ -1,0 +1,100 @@
+/**
+ * @file Float32 values of a checkpoint's tensors, as places in files that a runtime can map: the checkpoint's own
+ * files where they hold float32, otherwise a converted copy in the cache, made once and shared by all processes.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { join } from "node:path";
+import { cacheFolder } from "../files/cache-folder.ts";
+import type { Checkpoint } from "../files/checkpoint.ts";
+import { openSafetensors } from "../files/safetensors.ts";
+import { writeSafetensors } from "../files/safetensors-write.ts";
+import type { WeightLocation } from "../runtime/session.ts";
+import { internalError } from "../errors.ts";
+
+/** Bumped when the form of prepared files changes. */
+const formatVersion = 1;
+
+/** Finds, or makes, the float32 values of tensors given by their stored names. */
+export async function prepareWeights(
+  checkpoint: Checkpoint,
+  stored: readonly string[],
+  nameOf: (stored: string) => string,
+): Promise<(stored: string) => WeightLocation> {
+  const converted = stored.filter((name) => checkpoint.tensors.get(nameOf(name))?.dtype !== "float32");
+  const direct = (name: string): WeightLocation => {
+    const tensor = checkpoint.tensors.get(nameOf(name));
+    if (!tensor) throw internalError(`the checkpoint was not checked for ${name}.`);
+    return { path: tensor.path, offset: tensor.offset, byteLength: tensor.byteLength };
+  };
+  if (converted.length === 0) return direct;
+  const path = preparedPath(await contentKey(checkpoint, converted.map(nameOf)));
+  if (!fs.existsSync(path))
+    writePrepared(
+      path,
+      converted.map((name) => ({
+        name,
+        shape: checkpoint.tensors.get(nameOf(name))?.shape ?? [],
+        values: () => checkpoint.readFloat32(nameOf(name)),
+      })),
+    );
+  const locations = locationsIn(path);
+  return (name) => locations.get(name) ?? direct(name);
+}
+
+/** Path of a prepared file with the given key. */
+export function preparedPath(key: string): string {
+  const folder = join(cacheFolder(), "weights");
+  fs.mkdirSync(folder, { recursive: true });
+  return join(folder, `${key}.safetensors`);
+}
+
+/** Writes float32 tensors one after the other, so that only one is in memory; the file appears whole or not at all. */
+export function writePrepared(
+  path: string,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly values: () => Float32Array }[],
+): void {
+  writeSafetensors(
+    path,
+    tensors.map(({ name, shape, values }) => ({
+      name,
+      dtype: "float32" as const,
+      shape,
+      *chunks() {
+        const array = values();
+        yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      },
+    })),
+  );
+}
+
+/** Places of the tensors of a prepared file. */
+export function locationsIn(path: string): ReadonlyMap<string, WeightLocation> {
+  const { tensors } = openSafetensors(path);
+  return new Map([...tensors].map(([name, { offset, byteLength }]) => [name, { path, offset, byteLength }]));
+}
+
+/** Hash of what the prepared file depends on: the form, the tensors' names and the bytes of the files that hold them. */
+async function contentKey(checkpoint: Checkpoint, names: readonly string[]): Promise<string> {
+  const hash = createHash("sha256").update(`float32 ${formatVersion}\n${names.join("\n")}\n`);
+  const paths = new Set(names.flatMap((name) => checkpoint.tensors.get(name)?.path ?? []));
+  for (const path of [...paths].sort()) hash.update(await digestOf(path));
+  return hash.digest("hex").slice(0, 40);
+}
+
+/** SHA-256 of a file. Remembered under what identifies an unchanged file, since large files take seconds to read. */
+async function digestOf(path: string): Promise<string> {
+  const { dev, ino, size, mtimeNs } = await fs.promises.stat(path, { bigint: true });
+  const folder = join(cacheFolder(), "digests");
+  const memo = join(folder, createHash("sha256").update(`${path}\n${dev} ${ino} ${size} ${mtimeNs}`).digest("hex").slice(0, 40));
+  try {
+    return await fs.promises.readFile(memo, "utf8");
+  } catch {
+    const hash = createHash("sha256");
+    for await (const chunk of fs.createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Uint8Array);
+    const digest = hash.digest("hex");
+    await fs.promises.mkdir(folder, { recursive: true });
+    await fs.promises.writeFile(memo, digest);
+    return digest;
+  }
+}

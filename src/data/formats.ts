@@ -1,0 +1,199 @@
+/**
+ * @file Which kind of example the rows of a data file hold, decided by their keys, and the rows in one typed form
+ * a kind. The decision is returned to be shown. Tokenises nothing.
+ */
+import { DeltafitError } from "../errors.ts";
+import type { ChatMessage } from "../files/chat-template.ts";
+import { quote } from "../files/quote.ts";
+import type { AlpacaVariant } from "./alpaca.ts";
+import { alpacaPrompt } from "./alpaca.ts";
+import type { Row } from "./read-rows.ts";
+
+export type Task = "causal-lm" | "classification" | "regression" | "token-classification" | "masked-lm";
+
+/** What an example is made of, whatever the file called it. */
+export type DataRecord = { readonly row: Row } & (
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
+  | { readonly kind: "labelled"; readonly first: string; readonly second?: string; readonly label: string | number }
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools?: readonly unknown[] }
+  | { readonly kind: "tagged"; readonly words: readonly string[]; readonly tags: readonly (string | number)[] }
+);
+
+export interface DataFormat {
+  /** The form's name, such as `alpaca`. */
+  readonly name: string;
+  /** The keys that are read, and those that are not. */
+  readonly used: readonly string[];
+  readonly ignored: readonly string[];
+  /** The whole decision in one line. */
+  readonly decision: string;
+}
+
+export interface ParsedData {
+  readonly format: DataFormat;
+  readonly records: readonly DataRecord[];
+}
+
+interface FormatRule {
+  readonly name: string;
+  readonly required: readonly string[];
+  readonly optional?: readonly string[];
+  readonly tasks: readonly Task[];
+  readonly read: (row: Row, alpaca: AlpacaVariant) => DataRecord;
+}
+
+const pairColumns = [
+  ["sentence1", "sentence2"],
+  ["premise", "hypothesis"],
+  ["question1", "question2"],
+  ["question", "sentence"],
+  ["text_a", "text_b"],
+] as const;
+
+const labelTasks = ["classification", "regression"] as const;
+
+/** The first rule whose keys a row has, among those for the task, is the file's format. */
+const formatRules: readonly FormatRule[] = [
+  {
+    name: "messages",
+    required: ["messages"],
+    optional: ["tools"],
+    tasks: ["causal-lm"],
+    read: readChat,
+  },
+  {
+    name: "prompt-completion",
+    required: ["prompt", "completion"],
+    tasks: ["causal-lm"],
+    read: (row) => ({ row, kind: "completion", prompt: text(row, "prompt"), completion: text(row, "completion") }),
+  },
+  {
+    name: "alpaca",
+    required: ["instruction", "output"],
+    optional: ["input"],
+    tasks: ["causal-lm"],
+    read: (row, alpaca) => {
+      const input = Object.hasOwn(row.values, "input") && row.values["input"] !== null ? text(row, "input") : "";
+      const prompt = alpacaPrompt(text(row, "instruction"), input, alpaca);
+      return { row, kind: "completion", prompt, completion: text(row, "output") };
+    },
+  },
+  {
+    name: "e2e",
+    required: ["mr", "ref"],
+    tasks: ["causal-lm"],
+    read: (row) => ({ row, kind: "completion", prompt: text(row, "mr"), completion: text(row, "ref") }),
+  },
+  ...pairColumns.map(
+    ([first, second]): FormatRule => ({
+      name: "labelled-pairs",
+      required: [first, second, "label"],
+      tasks: labelTasks,
+      read: (row) => ({ row, kind: "labelled", first: text(row, first), second: text(row, second), label: label(row) }),
+    }),
+  ),
+  ...["sentence", "text"].map(
+    (column): FormatRule => ({
+      name: "labelled-text",
+      required: [column, "label"],
+      tasks: labelTasks,
+      read: (row) => ({ row, kind: "labelled", first: text(row, column), label: label(row) }),
+    }),
+  ),
+  { name: "tagged-words", required: ["tokens", "tags"], tasks: ["token-classification"], read: readTagged },
+  ...["text", "sentence"].map(
+    (column): FormatRule => ({
+      name: "text",
+      required: [column],
+      tasks: ["causal-lm", "masked-lm"],
+      read: (row) => ({ row, kind: "text", text: text(row, column) }),
+    }),
+  ),
+];
+
+/**
+ * Recognises the format of rows by the keys of the first one and reads them all by it; further keys are ignored.
+ *
+ * @param task Only formats that can serve the task are considered.
+ * @param options `alpaca` chooses how Alpaca prompts end.
+ * @throws DeltafitError `data-invalid` naming the keys found and the formats possible, or the row that breaks the
+ * format.
+ */
+export function parseRows(rows: readonly Row[], task: Task, options: { readonly alpaca?: AlpacaVariant } = {}): ParsedData {
+  const [first] = rows;
+  if (first === undefined) throw new DeltafitError("data-invalid", "The data holds no rows.");
+  const keys = Object.keys(first.values);
+  const candidates = formatRules.filter((rule) => rule.tasks.includes(task));
+  const rule = candidates.find(({ required }) => required.every((key) => keys.includes(key)));
+  if (rule === undefined) throw unknownFormat(first, keys, candidates, task);
+  const read = [...rule.required, ...(rule.optional ?? [])];
+  const used = keys.filter((key) => read.includes(key));
+  const ignored = keys.filter((key) => !read.includes(key));
+  const rest = ignored.length === 0 ? "" : `, ignoring ${ignored.map(quote).join(", ")}`;
+  const variant = options.alpaca ?? "stanford";
+  const name = rule.name === "alpaca" ? `alpaca (${variant} prompt)` : rule.name;
+  const decision = `${name}, read from ${used.map(quote).join(", ")}${rest}`;
+  return { format: { name: rule.name, used, ignored, decision }, records: rows.map((row) => rule.read(row, variant)) };
+}
+
+function unknownFormat(row: Row, keys: readonly string[], rules: readonly FormatRule[], task: Task): DeltafitError {
+  const forms = [...new Set(rules.map((rule) => rule.required.join(" + ")))];
+  const found = keys.slice(0, 20).map(quote).join(", ");
+  const message = `${row.where}: expected the keys of a format for ${task}, found ${found === "" ? "none" : found}.`;
+  return new DeltafitError("data-invalid", message, `Formats for ${task}: ${forms.join("; ")}.`);
+}
+
+function wrongValue(row: Row, key: string, expected: string, value: unknown): DeltafitError {
+  const found = Object.hasOwn(row.values, key) ? shown(value) : "nothing";
+  return new DeltafitError("data-invalid", `${row.where}: ${quote(key)}: expected ${expected}, found ${found}.`);
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+function text(row: Row, key: string): string {
+  const value = Object.hasOwn(row.values, key) ? row.values[key] : undefined;
+  if (typeof value === "string") return value;
+  throw wrongValue(row, key, "text", value);
+}
+
+function label(row: Row): string | number {
+  const value = Object.hasOwn(row.values, "label") ? row.values["label"] : undefined;
+  if ((typeof value === "string" && value.trim() !== "") || (typeof value === "number" && Number.isFinite(value))) return value;
+  throw wrongValue(row, "label", "a number or a name", value);
+}
+
+function readTagged(row: Row): DataRecord {
+  const { tokens: words, tags } = row.values;
+  const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((entry) => typeof entry === "string");
+  const isTags = (value: unknown): value is (string | number)[] =>
+    Array.isArray(value) && value.every((entry) => typeof entry === "string" || Number.isInteger(entry));
+  if (!isTexts(words)) throw wrongValue(row, "tokens", "an array of texts", words);
+  if (!isTags(tags)) throw wrongValue(row, "tags", "an array of names or integers", tags);
+  if (words.length === tags.length) return { row, kind: "tagged", words, tags };
+  const message = `${row.where}: expected as many tags as tokens, found ${tags.length} tags and ${words.length} tokens.`;
+  throw new DeltafitError("data-invalid", message);
+}
+
+function readChat(row: Row): DataRecord {
+  const { messages, tools } = row.values;
+  if (!Array.isArray(messages)) throw wrongValue(row, "messages", "an array of messages", messages);
+  const read = messages.map((message: unknown, index) => readMessage(row, message, index));
+  if (tools === undefined || tools === null) return { row, kind: "chat", messages: read };
+  if (!Array.isArray(tools)) throw wrongValue(row, "tools", "an array", tools);
+  return { row, kind: "chat", messages: read, tools };
+}
+
+function readMessage(row: Row, message: unknown, index: number): ChatMessage {
+  if (typeof message === "object" && message !== null && "role" in message) {
+    const { role } = message;
+    const content = "content" in message ? message.content : null;
+    if (typeof role === "string" && (typeof content === "string" || content === null)) return { ...message, role, content };
+  }
+  const expected = 'expected an object with the texts "role" and "content"';
+  throw new DeltafitError("data-invalid", `${row.where}: message ${index + 1}: ${expected}, found ${shown(message)}.`);
+}

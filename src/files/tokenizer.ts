@@ -1,0 +1,249 @@
+/**
+ * @file Text to token ids and back, through the tokenizers library, with deltafit's own placing of special
+ * tokens. Texts and time are bounded: the regular expressions inside a tokenizer.json are somebody else's. Knows
+ * no model.
+ */
+import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { DeltafitError } from "../errors.ts";
+import type { LayoutItem } from "./post-processor.ts";
+import { specialTokenLayout } from "./post-processor.ts";
+import { quote } from "./quote.ts";
+import type { StreamDecoder } from "./stream-decoder.ts";
+import { createStreamDecoder } from "./stream-decoder.ts";
+import { withTimeLimit } from "./time-limit.ts";
+import type { TokenizerFiles, TokenizerJson, TokenRole } from "./tokenizer-files.ts";
+import { readTokenizerFiles } from "./tokenizer-files.ts";
+
+/** In UTF-16 units: about 3,000 pages, many times any model's context. */
+const maximumTextLength = 8 * 2 ** 20;
+/** A hundred times what a known tokenizer needs for a text of that length. */
+const timeLimitMs = (textLength: number): number => 5_000 + textLength / 20;
+
+/** A model's input for one text or a pair; both lists have the same length. */
+export interface EncodedInput {
+  readonly inputIds: number[];
+  /** Which text a token belongs to, as the tokenizer's post-processor counts them: 0, or 1 for a second text. */
+  readonly tokenTypeIds: number[];
+}
+
+export interface Tokenizer {
+  readonly folder: string;
+  /** SHA-256 of tokenizer.json in hexadecimal. */
+  readonly fingerprint: string;
+  /** 1 + the largest id, added tokens included; ids below it may be unused. */
+  readonly vocabularySize: number;
+  /** Ids of the special tokens, undefined for those the tokenizer does not have. */
+  readonly bosTokenId: number | undefined;
+  readonly eosTokenId: number | undefined;
+  readonly padTokenId: number | undefined;
+  readonly unkTokenId: number | undefined;
+  readonly maskTokenId: number | undefined;
+  readonly clsTokenId: number | undefined;
+  readonly sepTokenId: number | undefined;
+  /** Special tokens that the tokenizer puts in front of, and behind, a single text. */
+  readonly leadingTokenIds: readonly number[];
+  readonly trailingTokenIds: readonly number[];
+  /** Tokens; undefined where the tokenizer's configuration names no real limit. */
+  readonly modelMaximumLength: number | undefined;
+  /** Jinja source. */
+  readonly chatTemplate: string | undefined;
+  /**
+   * The ids of a text, by default with the special tokens the tokenizer puts around it. Special tokens written
+   * inside the text are recognised.
+   *
+   * @throws DeltafitError `tokenizer-mismatch` for a text over 8 Mi UTF-16 units, with a lone surrogate, that the
+   * tokenizer takes too long for (5 s and 50 microseconds a unit) or has no token for.
+   */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** A pair with its special tokens, as in `[CLS] first [SEP] second [SEP]`. Errors as for {@link encode}. */
+  encodePair(first: string, second: string): EncodedInput;
+  /** Puts the special tokens around ids that were encoded without, one text or a pair. */
+  addSpecialTokens(first: readonly number[], second?: readonly number[]): EncodedInput;
+  /**
+   * The text of ids, with no tidying of spaces before punctuation beyond what tokenizer.json itself asks for. Ids
+   * without a token, which a model with a padded vocabulary can produce, give no text.
+   */
+  decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
+  /** Decodes generated ids one by one, special tokens left out. */
+  createStreamDecoder(): StreamDecoder;
+  /** Looks up a token as the vocabulary spells it, such as `Ġthe` or `##ing`. */
+  tokenToId(token: string): number | undefined;
+  idToToken(id: number): string | undefined;
+  isSpecialToken(id: number): boolean;
+}
+
+/**
+ * Loads the tokenizer of a folder in Hugging Face layout. tokenizer.json is needed; tokenizer_config.json,
+ * special_tokens_map.json and chat_template.jinja are read where they are. Truncation and padding that
+ * tokenizer.json may ask for are not applied.
+ *
+ * @throws DeltafitError `file-missing`, `file-refused`, `file-invalid`, `config-invalid`.
+ *
+ * @example
+ * ```ts
+ * const tokenizer = loadTokenizer("models/smollm2-135m");
+ * tokenizer.decode(tokenizer.encode("Hello world")); // "Hello world"
+ * ```
+ */
+export function loadTokenizer(folder: string): Tokenizer {
+  const files = readTokenizerFiles(folder);
+  const { where, tokens } = files;
+  const layout = specialTokenLayout(files.tokenizer.post_processor, where);
+  const library = createLibraryTokenizer(files);
+  const ids = new Map([...tokens].map(([id, token]) => [token, id]));
+  for (const { id, content } of files.tokenizer.added_tokens) ids.set(content, id);
+  const roleId = (role: TokenRole): number | undefined => ids.get(files.roles.get(role) ?? "");
+  const specialIds = new Set(
+    files.tokenizer.added_tokens.filter((token) => token.special).map((token) => token.id),
+  );
+  for (const role of files.roles.values()) specialIds.add(ids.get(role) ?? -1);
+
+  const assemble = (first: readonly number[], second?: readonly number[]): EncodedInput =>
+    assembleInput(second === undefined ? layout.single : layout.pair, first, second ?? []);
+  const encodeBare = (text: string): number[] => encodeText(library, text, where);
+  const decode = (encoded: readonly number[], skipSpecialTokens: boolean): string => {
+    const kept = encoded.filter((id) => tokens.has(id) && !(skipSpecialTokens && specialIds.has(id)));
+    // The library tidies up English contractions by default, which would change the text.
+    return kept.length === 0 ? "" : library.decode(kept, { clean_up_tokenization_spaces: false });
+  };
+  const textPosition = layout.single.findIndex((item) => item.kind === "text");
+  const tokenIds = (items: readonly LayoutItem[]): number[] =>
+    items.flatMap((item) => (item.kind === "token" ? [item.id] : []));
+
+  return {
+    folder,
+    fingerprint: files.fingerprint,
+    vocabularySize: 1 + [...tokens.keys()].reduce((largest, id) => Math.max(largest, id), 0),
+    bosTokenId: roleId("bos"),
+    eosTokenId: roleId("eos"),
+    padTokenId: roleId("pad"),
+    unkTokenId: roleId("unk"),
+    maskTokenId: roleId("mask"),
+    clsTokenId: roleId("cls"),
+    sepTokenId: roleId("sep"),
+    leadingTokenIds: tokenIds(layout.single.slice(0, Math.max(textPosition, 0))),
+    trailingTokenIds: tokenIds(layout.single.slice(textPosition + 1)),
+    modelMaximumLength: files.modelMaximumLength,
+    chatTemplate: files.chatTemplate,
+    encode: (text, options) =>
+      (options?.addSpecialTokens ?? true) ? assemble(encodeBare(text)).inputIds : encodeBare(text),
+    encodePair: (first, second) => assemble(encodeBare(first), encodeBare(second)),
+    addSpecialTokens: assemble,
+    decode: (encoded, options) => decode(encoded, options?.skipSpecialTokens ?? false),
+    createStreamDecoder: () => createStreamDecoder((encoded) => decode(encoded, true)),
+    tokenToId: (token) => ids.get(token),
+    idToToken: (id) => tokens.get(id),
+    isSpecialToken: (id) => specialIds.has(id),
+  };
+}
+
+/**
+ * What GPT-2's byte-level pre-tokenizer splits by, written out: the library's own copy takes JavaScript's `\s`,
+ * which differs from Unicode's white space in U+FEFF and U+0085; in a `Split` it translates `\s`.
+ */
+const byteLevelPattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+function withExactByteLevel(preTokenizer: unknown): unknown {
+  if (typeof preTokenizer !== "object" || preTokenizer === null) return preTokenizer;
+  if ("pretokenizers" in preTokenizer && Array.isArray(preTokenizer.pretokenizers)) {
+    return { ...preTokenizer, pretokenizers: preTokenizer.pretokenizers.map(withExactByteLevel) };
+  }
+  const isByteLevel = "type" in preTokenizer && preTokenizer.type === "ByteLevel";
+  const usesPattern = !("use_regex" in preTokenizer) || preTokenizer.use_regex === true;
+  const addsSpace = "add_prefix_space" in preTokenizer && preTokenizer.add_prefix_space === true;
+  if (!isByteLevel || !usesPattern || addsSpace) return preTokenizer;
+  const split = { type: "Split", pattern: { Regex: byteLevelPattern }, behavior: "Isolated", invert: false };
+  return { type: "Sequence", pretokenizers: [split, { ...preTokenizer, use_regex: false }] };
+}
+
+function createLibraryTokenizer({ tokenizer, where }: TokenizerFiles): LibraryTokenizer {
+  const source: TokenizerJson = {
+    ...tokenizer,
+    normalizer: tokenizer.normalizer ?? null,
+    pre_tokenizer: withExactByteLevel(tokenizer.pre_tokenizer ?? null),
+    decoder: tokenizer.decoder ?? null,
+    post_processor: null,
+  };
+  const onTimeout = (): Error =>
+    new DeltafitError("file-invalid", `${where}: building the tokenizer took more than 60 s.`);
+  try {
+    return withTimeLimit(60_000, () => new LibraryTokenizer(source, {}), onTimeout);
+  } catch (error) {
+    if (DeltafitError.isInstance(error)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DeltafitError(
+      "file-invalid",
+      `${where} does not describe a usable tokenizer: ${reason}.`,
+      undefined,
+      error,
+    );
+  }
+}
+
+function encodeText(library: LibraryTokenizer, text: string, where: string): number[] {
+  const refuse = (reason: string, hint?: string, cause?: unknown): DeltafitError =>
+    new DeltafitError(
+      "tokenizer-mismatch",
+      `${where} cannot encode the text ${quote(text)}: ${reason}.`,
+      hint,
+      cause,
+    );
+  if (text.length > maximumTextLength) {
+    const reason = `expected at most ${maximumTextLength} UTF-16 units, found ${text.length}`;
+    throw refuse(reason, "Split the text into several.");
+  }
+  if (/\p{Surrogate}/u.test(text)) throw refuse("it holds half of a surrogate pair, which is no character");
+  const limitMs = Math.round(timeLimitMs(text.length));
+  try {
+    const { ids } = withTimeLimit(
+      limitMs,
+      () => library.encode(text, { add_special_tokens: false }),
+      () =>
+        refuse(`it took more than ${limitMs} ms`, "A regular expression in tokenizer.json may be at fault."),
+    );
+    if (ids.every((id: unknown) => Number.isInteger(id))) return ids;
+  } catch (error) {
+    if (DeltafitError.isInstance(error)) throw error;
+    throw refuse(error instanceof Error ? error.message : String(error), undefined, error);
+  }
+  throw refuse("a part of it has no token, and there is no token for unknown text");
+}
+
+function assembleInput(
+  layout: readonly LayoutItem[],
+  first: readonly number[],
+  second: readonly number[],
+): EncodedInput {
+  const inputIds: number[] = [];
+  const tokenTypeIds: number[] = [];
+  for (const item of layout) {
+    const ids = item.kind === "token" ? [item.id] : item.text === "A" ? first : second;
+    for (const id of ids) {
+      inputIds.push(id);
+      tokenTypeIds.push(item.typeId);
+    }
+  }
+  return { inputIds, tokenTypeIds };
+}
+
+/**
+ * @param modelVocabularySize Rows of the model's embedding.
+ * @param names What tokenizer and model are called in the error.
+ * @throws DeltafitError `tokenizer-mismatch` if the tokenizer has ids beyond the embedding. Fewer ids than rows are
+ * usual: embeddings are padded.
+ */
+export function assertTokenizerFits(
+  tokenizer: Tokenizer,
+  modelVocabularySize: number,
+  names: { readonly tokenizer: string; readonly model: string },
+): void {
+  if (tokenizer.vocabularySize <= modelVocabularySize) return;
+  const largest = tokenizer.vocabularySize - 1;
+  const example = tokenizer.idToToken(largest) ?? "";
+  throw new DeltafitError(
+    "tokenizer-mismatch",
+    `The tokenizer ${quote(names.tokenizer)} does not fit the model ${quote(names.model)}: expected ids below ` +
+      `${modelVocabularySize}, the rows of the embedding, found ids up to ${largest} (${quote(example)}).`,
+    "Use the tokenizer that belongs to the model.",
+  );
+}

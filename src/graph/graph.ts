@@ -1,0 +1,157 @@
+/**
+ * @file The graph: values, the nodes that make them, and the closed list of operations with their
+ * attributes. Forward and backward passes are the same type of graph. Knows no runtime, no file format
+ * and no model.
+ */
+import type { DataType } from "../tensor/tensor.ts";
+import type { Dimension, Shape } from "./dimension.ts";
+
+/**
+ * Every operation and its attributes. Names and meanings are ONNX's own wherever ONNX (or ONNX Runtime's
+ * `com.microsoft` set) has the operation.
+ */
+export interface OperationAttributes {
+  /** A tensor given at every run. */
+  Input: { readonly name: string };
+  /** A frozen tensor of the base model, by its name in the checkpoint. */
+  Weight: { readonly name: string };
+  /** A small literal, row-major. */
+  Constant: { readonly data: readonly number[] };
+
+  Add: NoAttributes;
+  Sub: NoAttributes;
+  Mul: NoAttributes;
+  Div: NoAttributes;
+  Neg: NoAttributes;
+  Exp: NoAttributes;
+  Log: NoAttributes;
+  Sqrt: NoAttributes;
+  Reciprocal: NoAttributes;
+  Cos: NoAttributes;
+  Sin: NoAttributes;
+  Tanh: NoAttributes;
+  Sigmoid: NoAttributes;
+  Erf: NoAttributes;
+  Relu: NoAttributes;
+  Gelu: { readonly approximate: "none" | "tanh" };
+  /** x * sigmoid(x): SiLU. */
+  Swish: NoAttributes;
+
+  /** 1 where the comparison holds. */
+  Equal: NoAttributes;
+  LessOrEqual: NoAttributes;
+  And: NoAttributes;
+  Where: NoAttributes;
+  Cast: { readonly to: DataType };
+
+  /** Batched matrix product with NumPy's broadcasting of leading axes. */
+  MatMul: NoAttributes;
+  /** alpha * op(A) op(B) + beta * C over matrices; C is optional and broadcasts. */
+  Gemm: { readonly alpha: number; readonly beta: number; readonly transA: boolean; readonly transB: boolean };
+
+  Reshape: { readonly shape: Shape };
+  Transpose: { readonly permutation: readonly number[] };
+  Concat: { readonly axis: number };
+  Slice: { readonly axis: number; readonly start: Dimension; readonly end: Dimension };
+  /** Zeros around one axis: the transpose of `Slice`. */
+  Pad: { readonly axis: number; readonly before: Dimension; readonly after: Dimension };
+  Expand: { readonly shape: Shape };
+  /** The integers from 0 to an extent: int64 of shape [end]. */
+  Range: { readonly end: Dimension };
+
+  /** Rows of the first input along axis 0, chosen by the int64 indices of the second. */
+  Gather: NoAttributes;
+  /** Zeros of `shape` with rows added at the int64 indices: the transpose of `Gather`. */
+  ScatterRows: { readonly rows: Dimension };
+
+  ReduceSum: ReduceAttributes;
+  ReduceMean: ReduceAttributes;
+  ReduceMax: ReduceAttributes;
+
+  /** Over the last axis. */
+  Softmax: NoAttributes;
+  /** Gradient of `Softmax` from its output p and dp: p * (dp - sum(p * dp)). */
+  SoftmaxGradient: NoAttributes;
+  /** Per-row negative log-likelihood of int64 class ids, and the log-probabilities. */
+  SoftmaxCrossEntropyLoss: NoAttributes;
+  /** (exp(log-probabilities) - one-hot(targets)) * dy per row. */
+  SoftmaxCrossEntropyLossGradient: NoAttributes;
+  /** Over the last axis; further outputs are the mean and the inverse standard deviation. */
+  LayerNormalization: { readonly epsilon: number };
+  /** x / rms(x) * scale over the last axis; the second output is 1 / rms(x). */
+  RMSNormalization: { readonly epsilon: number };
+  /** Rotates halves of the last axis of [batch, heads, length, size] by tables [batch, length, size / 2]. */
+  RotaryEmbedding: NoAttributes;
+
+  /**
+   * x / (1 - ratio) where a hash of (seed, site, element index) is above the ratio, else 0. The mask is a
+   * pure function of its inputs: no random state lives in a session.
+   */
+  SeededDropout: { readonly ratio: number; readonly site: number };
+}
+
+type NoAttributes = Readonly<Record<never, never>>;
+
+interface ReduceAttributes {
+  readonly axes: readonly number[];
+  readonly keepDimensions: boolean;
+}
+
+export type OperationName = keyof OperationAttributes;
+
+/** A tensor in a graph: an output of a node. */
+export interface Value {
+  readonly node: Node;
+  readonly outputIndex: number;
+  readonly dtype: DataType;
+  readonly shape: Shape;
+}
+
+export interface ValueType {
+  readonly dtype: DataType;
+  readonly shape: Shape;
+}
+
+/** One application of an operation. Nodes are numbered in an order in which they can run. */
+export interface Node<K extends OperationName = OperationName> {
+  readonly id: number;
+  readonly operation: K;
+  readonly attributes: OperationAttributes[K];
+  /** `undefined` stands for an optional input left out. */
+  readonly inputs: readonly (Value | undefined)[];
+  readonly outputs: readonly Value[];
+}
+
+/** A named output of a graph. */
+export interface GraphOutput {
+  readonly name: string;
+  readonly value: Value;
+}
+
+/** What runs: the nodes that the outputs need, in order. */
+export interface Graph {
+  readonly nodes: readonly Node[];
+  readonly outputs: readonly GraphOutput[];
+}
+
+/** Narrows a node to one operation. */
+export function isOperation<K extends OperationName>(node: Node, operation: K): node is Node<K> {
+  return node.operation === operation;
+}
+
+/** The graph of everything that `outputs` need and nothing else, in running order. */
+export function graphOf(outputs: readonly GraphOutput[]): Graph {
+  const needed = new Map<number, Node>();
+  const pending = outputs.map(({ value }) => value.node);
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (needed.has(node.id)) continue;
+    needed.set(node.id, node);
+    for (const input of node.inputs) if (input !== undefined) pending.push(input.node);
+  }
+  return { nodes: [...needed.values()].sort((a, b) => a.id - b.id), outputs };
+}
+
+/** The nodes of one operation, typed. */
+export function nodesOf<K extends OperationName>(graph: Graph, operation: K): Node<K>[] {
+  return graph.nodes.filter((node): node is Node<K> => isOperation(node, operation));
+}

@@ -1,0 +1,105 @@
+/**
+ * @file What a fine-tuning method is. A method sees the modules of a model as tables of sites, says which
+ * parameters it trains and how they start, and hooks into the forward pass at named points. It never learns
+ * which model it is in, nor how a frozen matrix is stored.
+ */
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Value } from "../graph/graph.ts";
+import type { AttentionCall, EmbeddingSite, LinearSite, NormSite, SequenceLayout, SublayerCall } from "../models/forward.ts";
+
+/** A parameter of the base model. */
+export interface BaseParameter {
+  /** Full name under its own module path, such as "lm_head.weight". */
+  readonly name: string;
+  /** Name of the tensor that holds it: another module's where weights are tied. */
+  readonly stored: string;
+  readonly shape: readonly number[];
+}
+
+/** Every point of a model that a method can hook into, in the order of the forward pass. */
+export interface ModuleTable {
+  readonly linears: ReadonlyMap<string, LinearSite>;
+  readonly embeddings: ReadonlyMap<string, EmbeddingSite>;
+  readonly norms: ReadonlyMap<string, NormSite>;
+  readonly attentions: ReadonlyMap<string, AttentionCall>;
+  readonly parameters: ReadonlyMap<string, BaseParameter>;
+  /** First path segments of the task's head, which the body of the model does not contain ("classifier", "score"). */
+  readonly headModules: readonly string[];
+}
+
+/** Where initial values come from. */
+export interface InitialValues {
+  /** A generator of random numbers of its own for the parameter: independent of every other's. */
+  readonly random: RandomSource;
+  /** The base model's value of a parameter, row-major, by its full name. */
+  readonly base: (name: string) => Float32Array;
+}
+
+/** Random numbers for initial values, as torch's CPU generator draws them. */
+export interface RandomSource {
+  uniform(count: number, from: number, to: number): Float32Array;
+  normal(count: number, mean: number, deviation: number): Float32Array;
+}
+
+/** A tensor that a method brings. */
+export interface ParameterSpec {
+  /** Module path and the method's own suffix: "model.layers.0.self_attn.q_proj.lora_A.weight". */
+  readonly key: string;
+  readonly shape: readonly number[];
+  readonly initial: (source: InitialValues) => Float32Array;
+}
+
+/** What a hook may use while the graph is built. */
+export interface MethodUse {
+  readonly builder: GraphBuilder;
+  /** The graph's value of one of the method's parameters or constants. */
+  readonly parameter: (key: string) => Value;
+  /** x scaled by the weight the caller gives this adapter at run time; x itself where adapters have no such weight. */
+  readonly weighted: (x: Value) => Value;
+  /** Dropout while training, x itself otherwise. */
+  readonly dropout: (x: Value, ratio: number) => Value;
+}
+
+/** Points of the forward pass; each hook wraps what comes before it in the list of methods. */
+export interface ForwardHooks {
+  /** Around a linear layer: `next` is the layer without this method. */
+  linear?(site: LinearSite, x: Value, next: (x: Value) => Value): Value;
+  /** Around the token embedding: `lookup` reads the sequence's rows of any table [rows, width]. */
+  embedding?(site: EmbeddingSite, next: () => Value, lookup: (table: Value) => Value): Value;
+  /** In place of a parameter of the base. */
+  parameter?(parameter: BaseParameter): Value | undefined;
+  /** Around an attention call. */
+  attention?(call: AttentionCall, next: (call: AttentionCall) => Value): Value;
+  /** Around the end of a sub-layer. */
+  sublayer?(call: SublayerCall, next: (call: SublayerCall) => Value): Value;
+  /** Around the layout of the sequence. */
+  sequence?(layout: SequenceLayout): SequenceLayout;
+}
+
+/** How merging changes one stored tensor of the base. */
+export interface MergeRule {
+  /** Name of the stored tensor. */
+  readonly stored: string;
+  /** The merged tensor from the base's, of the same shape. */
+  readonly merged: (use: Pick<MethodUse, "builder" | "parameter">, base: Value) => Value;
+}
+
+/** A method with its configuration, fitted to one model. */
+export interface BoundMethod {
+  /** What is trained and saved. */
+  readonly parameters: readonly ParameterSpec[];
+  readonly hooks: (use: MethodUse) => ForwardHooks;
+  /** Rules of merging, or the reason why the method cannot merge. */
+  readonly merge: readonly MergeRule[] | { readonly impossible: string };
+}
+
+/** A method: its name in PEFT's `peft_type` and how it fits a model. */
+export interface Method<Configuration> {
+  readonly type: string;
+  /** One line of what the method is, for help texts. */
+  readonly summary: string;
+  /**
+   * @throws DeltafitError `target-unmatched` or `method-unsupported`, before anything is loaded.
+   */
+  bind(configuration: Configuration, modules: ModuleTable): BoundMethod;
+}

@@ -1,0 +1,234 @@
+/**
+ * @file The forward pass of a model with methods: implements what architectures are written against, resolves
+ * parameters to frozen weights or trained values, and runs every hook in the order of the methods. Knows
+ * neither a model nor a method by name.
+ */
+import { internalError } from "../errors.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Dimension } from "../graph/dimension.ts";
+import { divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
+import type { Value } from "../graph/graph.ts";
+import type {
+  AttentionCall,
+  EmbeddingSite,
+  ForwardContext,
+  LinearSite,
+  NormSite,
+  SequenceLayout,
+  SublayerCall,
+} from "../models/forward.ts";
+import { attend } from "../models/layers/attention.ts";
+import type { BaseParameter, BoundMethod, ForwardHooks, MethodUse } from "./contract.ts";
+
+/** Names of a graph's inputs. */
+export const inputNames = {
+  inputIds: "input_ids",
+  attentionMask: "attention_mask",
+  positionIds: "position_ids",
+  tokenTypeIds: "token_type_ids",
+  lastTokens: "last_tokens",
+  dropoutSeed: "dropout_seed",
+} as const;
+
+/** An adapter in a forward pass. */
+export interface ActiveAdapter {
+  readonly name: string;
+  readonly method: BoundMethod;
+  /** The graph's value of one of the adapter's parameters. */
+  readonly parameter: (key: string) => Value;
+  /** A float32 factor [1] of what the adapter adds, given at run time; left out where it is always one. */
+  readonly weight?: Value | undefined;
+}
+
+export interface ForwardSettings {
+  readonly builder: GraphBuilder;
+  readonly adapters: readonly ActiveAdapter[];
+  readonly training: boolean;
+  /** Whether rows may hold padding that attention has to leave out. */
+  readonly padding: boolean;
+  /** Row blocks of causal attention; the length is then a multiple of them. */
+  readonly attentionBlocks: number;
+  /** Replaces the attention over the sequence itself, for generation with a cache. */
+  readonly attention?: ((call: AttentionCall, layer: number) => Value) | undefined;
+  /** Told every site as the model meets it. */
+  readonly observe?: ForwardObserver | undefined;
+}
+
+export interface ForwardObserver {
+  linear?(site: LinearSite): void;
+  embedding?(site: EmbeddingSite): void;
+  norm?(site: NormSite): void;
+  attention?(call: AttentionCall): void;
+  parameter?(parameter: BaseParameter): void;
+  /** The hidden states that enter a layer. */
+  layer?(path: string, input: Value): void;
+}
+
+/** Starts a forward pass over token ids [batch, length]. */
+export function createForwardContext(settings: ForwardSettings): ForwardContext {
+  return new ForwardPass(settings);
+}
+
+type Around<Call, Result> = (call: Call, next: (call: Call) => Result) => Result;
+
+/** Composes hooks around the innermost function: the first method is nearest to it. */
+function compose<Call, Result>(innermost: (call: Call) => Result, hooks: readonly (Around<Call, Result> | undefined)[]): (call: Call) => Result {
+  return hooks.reduce<(call: Call) => Result>((next, hook) => (hook ? (call) => hook(call, next) : next), innermost);
+}
+
+class ForwardPass implements ForwardContext {
+  readonly builder: GraphBuilder;
+  readonly sequence: SequenceLayout;
+  readonly #settings: ForwardSettings;
+  readonly #hooks: readonly ForwardHooks[];
+  readonly #inputIds: Value;
+  #dropoutSites = 0;
+  #attentionCalls = 0;
+
+  constructor(settings: ForwardSettings) {
+    const { builder, adapters, attentionBlocks } = settings;
+    this.#settings = settings;
+    this.builder = builder;
+    const length: Dimension = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
+    this.#inputIds = builder.input(inputNames.inputIds, "int64", ["batch", length]);
+    const layout: SequenceLayout = {
+      batch: "batch",
+      length,
+      tokens: multiplyDimensions("batch", length),
+      positions: builder.input(inputNames.positionIds, "int64", ["batch", length]),
+    };
+    this.#hooks = adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
+    this.sequence = this.#hooks.reduce((sequence, hooks) => hooks.sequence?.(sequence) ?? sequence, layout);
+  }
+
+  #useOf({ parameter, weight }: ActiveAdapter): MethodUse {
+    return {
+      builder: this.builder,
+      parameter,
+      weighted: (x) => (weight ? this.builder.multiply(x, weight) : x),
+      dropout: (x, ratio) => this.dropout(x, ratio),
+    };
+  }
+
+  linear(path: string, x: Value, given: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">): Value {
+    const site: LinearSite = { bias: false, layout: "out-in", isOutput: false, ...given, path };
+    this.#settings.observe?.linear?.(site);
+    const product = (input: Value): Value => {
+      const stored = site.tiedWeight === undefined ? {} : { stored: site.tiedWeight };
+      const shape = site.layout === "out-in" ? [site.out, site.in] : [site.in, site.out];
+      const weight = this.#parameter({ name: `${path}.weight`, shape, ...stored });
+      const bias = site.bias ? this.#parameter({ name: `${path}.bias`, shape: [site.out] }) : undefined;
+      return this.builder.gemm(input, weight, { transB: site.layout === "out-in", c: bias });
+    };
+    return compose(product, this.#hooks.map((hooks) => hooks.linear && ((input, next) => hooks.linear?.(site, input, next) ?? next(input))))(x);
+  }
+
+  tokenEmbedding(site: EmbeddingSite): Value {
+    this.#settings.observe?.embedding?.(site);
+    const lookup = (table: Value) => this.#rows(table, this.#inputIds);
+    const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
+    return compose<void, Value>(own, this.#hooks.map((hooks) => hooks.embedding && ((_, next) => hooks.embedding?.(site, next, lookup) ?? next())))();
+  }
+
+  positionEmbedding(site: EmbeddingSite, offset = 0): Value {
+    this.#settings.observe?.embedding?.(site);
+    const { positions } = this.sequence;
+    const shifted = offset === 0 ? positions : this.builder.add(positions, this.builder.constant("int64", [], [offset]));
+    return this.#rows(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }), shifted);
+  }
+
+  tokenTypeEmbedding(site: EmbeddingSite): Value {
+    this.#settings.observe?.embedding?.(site);
+    const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
+    // With a single segment every token has the same row, which broadcasts.
+    if (site.rows === 1) return table;
+    return this.#rows(table, this.builder.input(inputNames.tokenTypeIds, "int64", this.#inputIds.shape));
+  }
+
+  /** Rows of a table [rows, size] at ids [batch, length]: [tokens, size]. */
+  #rows(table: Value, ids: Value): Value {
+    return this.builder.gather(table, this.builder.reshape(ids, [multiplyDimensions(...ids.shape)]));
+  }
+
+  layerNorm(path: string, x: Value, size: number, epsilon: number): Value {
+    this.#settings.observe?.norm?.({ path, size, epsilon, kind: "layer", offset: 0 });
+    const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
+    return this.builder.layerNormalization(x, scale, this.#parameter({ name: `${path}.bias`, shape: [size] }), epsilon);
+  }
+
+  rmsNorm(path: string, x: Value, size: number, epsilon: number, offset = 0): Value {
+    this.#settings.observe?.norm?.({ path, size, epsilon, kind: "rms", offset });
+    const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
+    return this.builder.rmsNormalization(x, offset === 0 ? scale : this.builder.add(scale, this.builder.scalar(offset)), epsilon);
+  }
+
+  parameter(name: string, shape: readonly number[]): Value {
+    return this.#parameter({ name, shape });
+  }
+
+  #parameter({ name, shape, stored = name }: Omit<BaseParameter, "stored"> & { stored?: string }): Value {
+    const parameter: BaseParameter = { name, shape, stored };
+    this.#settings.observe?.parameter?.(parameter);
+    for (const hooks of this.#hooks.toReversed()) {
+      const replaced = hooks.parameter?.(parameter);
+      if (replaced) return replaced;
+    }
+    return this.builder.weight(stored, shape);
+  }
+
+  attention(call: AttentionCall): Value {
+    this.#settings.observe?.attention?.(call);
+    const layer = this.#attentionCalls++;
+    const attended = compose(
+      (inner: AttentionCall) => this.#settings.attention?.(inner, layer) ?? this.#attendSequence(inner),
+      this.#hooks.map((hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next) ?? next(inner))),
+    )(call);
+    const [batch = 0, heads = 0, length = 0, size = 0] = attended.shape;
+    const joined = this.builder.transpose(attended, [0, 2, 1, 3]);
+    return this.builder.reshape(joined, [multiplyDimensions(batch, length), multiplyDimensions(heads, size)]);
+  }
+
+  #attendSequence(call: AttentionCall): Value {
+    const { padding, attentionBlocks } = this.#settings;
+    return attend(this.builder, {
+      ...call,
+      pastKeys: 0,
+      keyMask: padding ? this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape) : undefined,
+      blocks: attentionBlocks,
+      dropout: (weights) => this.dropout(weights, call.dropout),
+    });
+  }
+
+  sublayer(call: SublayerCall): Value {
+    const join = ({ residual, output, norm }: SublayerCall) => {
+      const sum = this.builder.add(residual, output);
+      return norm ? norm(sum) : sum;
+    };
+    return compose(join, this.#hooks.map((hooks) => hooks.sublayer && ((inner, next) => hooks.sublayer?.(inner, next) ?? next(inner))))(call);
+  }
+
+  layer(path: string, x: Value, body: (x: Value) => Value): Value {
+    this.#settings.observe?.layer?.(path, x);
+    return body(x);
+  }
+
+  dropout(x: Value, ratio: number): Value {
+    if (!this.#settings.training || ratio === 0) return x;
+    const seed = this.builder.input(inputNames.dropoutSeed, "int32", [1]);
+    return this.builder.seededDropout(x, seed, { ratio, site: this.#dropoutSites++ });
+  }
+
+  firstTokens(x: Value): Value {
+    const starts = this.builder.range(this.sequence.batch);
+    const { length } = this.sequence;
+    if (divideDimensions(this.sequence.tokens, length) === undefined) throw internalError("the sequence has no rows of equal length.");
+    const size = x.shape[1] ?? 0;
+    // Row b of the batch starts at b * length; reading it from [batch, length * size] needs no product of indices.
+    const rows = this.builder.reshape(x, [starts.shape[0] ?? 0, multiplyDimensions(length, size)]);
+    return this.builder.slice(rows, 1, 0, size);
+  }
+
+  lastTokens(x: Value): Value {
+    return this.builder.gather(x, this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]));
+  }
+}

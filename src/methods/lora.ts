@@ -1,0 +1,170 @@
+/**
+ * @file LoRA (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3): a frozen
+ * matrix W gains a trained product of low rank, y = W x + s B A x with s = alpha / r, or alpha / sqrt(r)
+ * (rsLoRA, Kalajdzievski 2023). A [r, in] starts random and B [out, r] at zero, so that training starts from
+ * the base; merging adds s B A to W.
+ */
+import { DeltafitError } from "../errors.ts";
+import type { Value } from "../graph/graph.ts";
+import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
+import type { BaseParameter, BoundMethod, ForwardHooks, MergeRule, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
+import { savedModules } from "./saved-modules.ts";
+import type { BiasTraining } from "./saved-modules.ts";
+import { matchTargets, patternValue } from "./targets.ts";
+import type { TargetSettings } from "./targets.ts";
+
+export interface LoraConfiguration extends TargetSettings {
+  readonly rank: number;
+  readonly alpha: number;
+  /** Share of the input that A does not see while training. */
+  readonly dropout: number;
+  /** Scale by alpha / sqrt(rank) instead of alpha / rank. */
+  readonly rankStabilised: boolean;
+  /** Rank of single modules, by patterns over the ends of their paths. */
+  readonly rankPattern?: Readonly<Record<string, number>> | undefined;
+  readonly alphaPattern?: Readonly<Record<string, number>> | undefined;
+  /** Which biases of the base are trained as well. */
+  readonly bias: BiasTraining;
+  /** B has a bias of its own. */
+  readonly loraBias: boolean;
+  /**
+   * How A and B start: true as PEFT does (A uniform within 1 / sqrt(in), B zero), "gaussian" (A normal with
+   * deviation 1 / rank, B zero), false (both random: not the identity, for tests).
+   */
+  readonly initialWeights: boolean | "gaussian";
+}
+
+export const loraDefaults = {
+  rank: 8,
+  alpha: 8,
+  dropout: 0,
+  rankStabilised: false,
+  bias: "none",
+  loraBias: false,
+  initialWeights: true,
+} as const satisfies Partial<LoraConfiguration>;
+
+/** One adapted module with its own rank and factor. */
+interface LoraSite {
+  readonly path: string;
+  readonly rank: number;
+  /** alpha / rank or alpha / sqrt(rank) */
+  readonly factor: number;
+  readonly in: number;
+  readonly out: number;
+  readonly kind: "linear" | "embedding";
+}
+
+export const lora: Method<LoraConfiguration> = {
+  type: "LORA",
+  summary: "LoRA: a trained product of low rank beside frozen matrices (Hu et al. 2021)",
+  bind(configuration, modules): BoundMethod {
+    checkNumbers(configuration);
+    const paths = matchTargets(configuration, modules, { embeddings: true });
+    const sites = new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
+    const saved = savedModules({ modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths }, modules);
+    return {
+      parameters: [...[...sites.values()].flatMap((site) => specsOf(site, configuration)), ...saved.parameters],
+      hooks: (use) => ({ ...hooksOf(use, sites, configuration), ...saved.hooks(use) }),
+      merge: [...[...sites.values()].flatMap((site) => mergeRules(site, configuration, modules)), ...saved.merge],
+    };
+  },
+};
+
+function checkNumbers({ rank, alpha, dropout, rankPattern }: LoraConfiguration): void {
+  for (const value of [rank, ...Object.values(rankPattern ?? {})])
+    if (!Number.isInteger(value) || value <= 0)
+      throw new DeltafitError("config-invalid", `LoRA: the rank is ${value}; expected a whole number above 0.`, "Common ranks are 4 to 64.");
+  if (!(alpha > 0) || !Number.isFinite(alpha))
+    throw new DeltafitError("config-invalid", `LoRA: alpha is ${alpha}; expected a number above 0.`, "A common choice is twice the rank.");
+  if (!(dropout >= 0 && dropout < 1))
+    throw new DeltafitError("config-invalid", `LoRA: dropout is ${dropout}; expected a share from 0 to below 1.`, "Common values are 0 to 0.1.");
+}
+
+function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
+  const rank = patternValue(configuration.rankPattern, path) ?? configuration.rank;
+  const alpha = patternValue(configuration.alphaPattern, path) ?? configuration.alpha;
+  const factor = alpha / (configuration.rankStabilised ? Math.sqrt(rank) : rank);
+  const linear = modules.linears.get(path);
+  if (linear) return { path, rank, factor, in: linear.in, out: linear.out, kind: "linear" };
+  const embedding = modules.embeddings.get(path);
+  return { path, rank, factor, in: embedding?.rows ?? 0, out: embedding?.size ?? 0, kind: "embedding" };
+}
+
+function specsOf(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration): ParameterSpec[] {
+  const { path, rank, in: from, out } = site;
+  const zeros = (count: number) => () => new Float32Array(count);
+  const spec = (suffix: string, shape: number[], initial: ParameterSpec["initial"]) => ({ key: `${path}.${suffix}`, shape, initial });
+  // kaiming_uniform with a = sqrt(5): bound sqrt(6 / ((1 + 5) fan)) = 1 / sqrt(fan)
+  const uniform = (count: number, fan: number): ParameterSpec["initial"] => ({ random }) =>
+    random.uniform(count, -1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
+  const normal = (count: number, deviation: number): ParameterSpec["initial"] => ({ random }) => random.normal(count, 0, deviation);
+  if (site.kind === "embedding")
+    return [
+      spec("lora_embedding_A", [rank, from], initialWeights === false ? normal(rank * from, 1) : zeros(rank * from)),
+      spec("lora_embedding_B", [out, rank], normal(out * rank, 1)),
+    ];
+  return [
+    spec("lora_A.weight", [rank, from], initialWeights === "gaussian" ? normal(rank * from, 1 / rank) : uniform(rank * from, from)),
+    spec("lora_B.weight", [out, rank], initialWeights === false ? uniform(out * rank, rank) : zeros(out * rank)),
+    ...(loraBias ? [spec("lora_B.bias", [out], initialWeights === false ? uniform(out, rank) : zeros(out))] : []),
+  ];
+}
+
+function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, { dropout, loraBias }: LoraConfiguration): ForwardHooks {
+  const { builder, parameter } = use;
+  return {
+    linear({ path }: LinearSite, x, next) {
+      const site = sites.get(path);
+      const base = next(x);
+      if (!site) return base;
+      const down = use.weighted(builder.gemm(use.dropout(x, dropout), parameter(`${path}.lora_A.weight`), { transB: true }));
+      // The base's output goes in as the product's addend: one pass instead of two.
+      const y = builder.gemm(down, parameter(`${path}.lora_B.weight`), { transB: true, alpha: site.factor, c: base });
+      return loraBias ? builder.add(y, use.weighted(builder.scale(parameter(`${path}.lora_B.bias`), site.factor))) : y;
+    },
+    embedding({ path }: EmbeddingSite, next, lookup) {
+      const site = sites.get(path);
+      const base = next();
+      if (!site) return base;
+      const rows = lookup(builder.transposeLast(parameter(`${path}.lora_embedding_A`)));
+      return builder.gemm(use.weighted(rows), parameter(`${path}.lora_embedding_B`), { transB: true, alpha: site.factor, c: base });
+    },
+  };
+}
+
+function mergeRules(site: LoraSite, { loraBias }: LoraConfiguration, modules: ModuleTable): MergeRule[] {
+  const { path, factor, kind } = site;
+  const stored = (name: string) => storedName(modules, `${path}.${name}`);
+  if (kind === "embedding")
+    return [
+      {
+        stored: stored("weight"),
+        // W [rows, size] + s (B A)^T
+        merged: ({ builder, parameter }, base) =>
+          builder.gemm(parameter(`${path}.lora_embedding_A`), parameter(`${path}.lora_embedding_B`), { transA: true, transB: true, alpha: factor, c: base }),
+      },
+    ];
+  const transposed = modules.linears.get(path)?.layout === "in-out";
+  const weight: MergeRule = {
+    stored: stored("weight"),
+    merged({ builder, parameter }, base) {
+      const [a, b] = [parameter(`${path}.lora_A.weight`), parameter(`${path}.lora_B.weight`)];
+      return transposed
+        ? builder.gemm(a, b, { transA: true, transB: true, alpha: factor, c: base })
+        : builder.gemm(b, a, { alpha: factor, c: base });
+    },
+  };
+  if (!loraBias) return [weight];
+  return [weight, { stored: stored("bias"), merged: ({ builder, parameter }, base): Value => builder.add(base, builder.scale(parameter(`${path}.lora_B.bias`), factor)) }];
+}
+
+function storedName(modules: ModuleTable, name: string): string {
+  const parameter: BaseParameter | undefined = modules.parameters.get(name);
+  if (parameter) return parameter.stored;
+  throw new DeltafitError(
+    "method-unsupported",
+    `LoRA: the module has no "${name}", so a bias of B cannot be merged into it.`,
+    "Keep the adapter apart, or train without a bias of B.",
+  );
+}

@@ -1,0 +1,67 @@
+/** @file The tables of a model's modules, found by running its forward pass once without methods. */
+import { GraphBuilder } from "../graph/builder.ts";
+import type { AttentionCall, EmbeddingSite, ForwardContext, LinearSite, Model, NormSite, Task } from "../models/forward.ts";
+import { DeltafitError } from "../errors.ts";
+import type { BaseParameter, ModuleTable } from "./contract.ts";
+import { createForwardContext } from "./forward-pass.ts";
+import type { Value } from "../graph/graph.ts";
+
+/** What a model is run for: the task and, where it classifies, the number of labels. */
+export interface TaskSettings {
+  readonly task: Task;
+  /** Width of a classifier's output; 1 for regression. Not used by the tasks that predict tokens. */
+  readonly labelCount: number;
+}
+
+/** The module table of a model with the head of a task. */
+export function surveyModel(model: Model, settings: TaskSettings): ModuleTable {
+  const linears = new Map<string, LinearSite>();
+  const embeddings = new Map<string, EmbeddingSite>();
+  const norms = new Map<string, NormSite>();
+  const attentions = new Map<string, AttentionCall>();
+  const parameters = new Map<string, BaseParameter>();
+  const context = createForwardContext({
+    builder: new GraphBuilder(),
+    adapters: [],
+    training: false,
+    padding: false,
+    attentionBlocks: 1,
+    observe: {
+      linear: (site) => linears.set(site.path, site),
+      embedding: (site) => embeddings.set(site.path, site),
+      norm: (site) => norms.set(site.path, site),
+      attention: (call) => attentions.set(call.path, call),
+      parameter: (parameter) => parameters.set(parameter.name, parameter),
+    },
+  });
+  headOutput(model, settings, context, model.encode(context));
+  const roots = new Set([...parameters.keys()].map((name) => name.split(".")[0] ?? name));
+  roots.delete(model.bodyPath);
+  return { linears, embeddings, norms, attentions, parameters, headModules: [...roots] };
+}
+
+/**
+ * The task's result from hidden states [tokens, hidden]: token logits for every row given, or the logits of the
+ * sequences.
+ * @throws DeltafitError `usage-invalid` where the architecture has no such head.
+ */
+export function headOutput(model: Model, { task, labelCount }: TaskSettings, context: ForwardContext, hidden: Value): Value {
+  const unsupported = () =>
+    new DeltafitError(
+      "usage-invalid",
+      `The architecture ${model.modelType} has no head for the task ${task}.`,
+      `It can do ${[...(model.tokenLogits ? [model.causal ? "causal-lm" : "masked-lm"] : []), ...(model.sequenceLogits ? ["classification", "regression"] : [])].join(", ")}.`,
+    );
+  switch (task) {
+    case "causal-lm":
+    case "masked-lm":
+      if (!model.tokenLogits || model.causal !== (task === "causal-lm")) throw unsupported();
+      return model.tokenLogits(context, hidden, task);
+    case "classification":
+    case "regression":
+      if (!model.sequenceLogits) throw unsupported();
+      return model.sequenceLogits(context, hidden, labelCount);
+    case "token-classification":
+      throw unsupported();
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * @file The coupling between architectures and everything else. A model calls a `ForwardContext` in the terms
+ * of its paper; whoever implements the context decides where weights come from, how they are multiplied and
+ * which methods add to them. Knows no architecture, no method and no storage.
+ */
+import type { Dimension } from "../graph/dimension.ts";
+import type { Value } from "../graph/graph.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+
+/** A linear layer: y = x W^T + b, under the module path Hugging Face gives it. */
+export interface LinearSite {
+  /** For example "model.layers.0.self_attn.q_proj". */
+  readonly path: string;
+  readonly in: number;
+  readonly out: number;
+  readonly bias: boolean;
+  /** Axis order of the stored matrix: torch's `nn.Linear` is "out-in", GPT-2's `Conv1D` is "in-out". */
+  readonly layout: "out-in" | "in-out";
+  /** Name of the stored matrix where it is another module's (a tied output embedding). */
+  readonly tiedWeight?: string;
+  /** The layer that yields the task's result: the output embedding, or the last layer of a classifier. */
+  readonly isOutput: boolean;
+}
+
+export interface EmbeddingSite {
+  readonly path: string;
+  readonly rows: number;
+  readonly size: number;
+}
+
+export interface NormSite {
+  readonly path: string;
+  readonly size: number;
+  readonly epsilon: number;
+  readonly kind: "layer" | "rms";
+  /** What is added to the stored scale: 1 in models that store it around zero. */
+  readonly offset: number;
+}
+
+/** One attention call. Key and value may have fewer heads than the query (grouped-query attention). */
+export interface AttentionCall {
+  /** Module path of the attention block. */
+  readonly path: string;
+  /** [batch, heads, length, size] */
+  readonly query: Value;
+  /** [batch, key-value heads, length, size] */
+  readonly key: Value;
+  /** [batch, key-value heads, length, size] */
+  readonly value: Value;
+  /** Factor of the scores, usually 1 / sqrt(size). */
+  readonly scale: number;
+  /** Whether a position sees only itself and what is before it. */
+  readonly causal: boolean;
+  /** Number of keys a query sees, itself included, looking back; `undefined` for all. */
+  readonly window?: number | undefined;
+  /** Dropout of the attention weights while training. */
+  readonly dropout: number;
+}
+
+/** A sub-layer's end: how its output joins the residual stream. */
+export interface SublayerCall {
+  /** Module path of the sub-layer. */
+  readonly path: string;
+  readonly kind: "attention" | "feed-forward";
+  /** The residual stream before the sub-layer: [tokens, hidden]. */
+  readonly residual: Value;
+  /** What the sub-layer computed: [tokens, hidden]. */
+  readonly output: Value;
+  /** The norm after the addition, in post-norm models. */
+  readonly norm?: ((sum: Value) => Value) | undefined;
+}
+
+/** The one description of the sequence that every position-dependent input derives from. */
+export interface SequenceLayout {
+  readonly batch: Dimension;
+  /** Positions of each row, whatever a method put in front included. */
+  readonly length: Dimension;
+  /** batch * length: hidden states are matrices [tokens, hidden]. */
+  readonly tokens: Dimension;
+  /** Position ids: int64 [batch, length]. */
+  readonly positions: Value;
+}
+
+/** What an architecture's forward pass is written against. */
+export interface ForwardContext {
+  readonly builder: GraphBuilder;
+  readonly sequence: SequenceLayout;
+
+  /** x [rows, in] -> [rows, out]. */
+  linear(path: string, x: Value, site: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">): Value;
+  /** Embeddings of the tokens: [tokens, size]. The lookup into which methods may put virtual tokens. */
+  tokenEmbedding(site: EmbeddingSite): Value;
+  /** Embeddings of the sequence's positions shifted by `offset`: [tokens, size]. */
+  positionEmbedding(site: EmbeddingSite, offset?: number): Value;
+  /** Embeddings of the segments of a sentence pair: [tokens, size]. */
+  tokenTypeEmbedding(site: EmbeddingSite): Value;
+  layerNorm(path: string, x: Value, size: number, epsilon: number): Value;
+  rmsNorm(path: string, x: Value, size: number, epsilon: number, offset?: number): Value;
+  /** A bare parameter of the model, by its full name. */
+  parameter(name: string, shape: readonly number[]): Value;
+  /** [batch, heads, length, size] results as hidden states [tokens, heads * size]. */
+  attention(call: AttentionCall): Value;
+  /** residual + output, normalised where the model is post-norm. */
+  sublayer(call: SublayerCall): Value;
+  /** One layer of the model: where recomputation may cut. */
+  layer(path: string, x: Value, body: (x: Value) => Value): Value;
+  /** Dropout while training. */
+  dropout(x: Value, ratio: number): Value;
+  /** The rows of x [tokens, hidden] at each sequence's first position: [batch, hidden]. */
+  firstTokens(x: Value): Value;
+  /** The rows of x [tokens, hidden] at each sequence's last token: [batch, hidden]. */
+  lastTokens(x: Value): Value;
+}
+
+/** What a model is trained or evaluated for. */
+export type Task = "causal-lm" | "masked-lm" | "classification" | "regression" | "token-classification";
+
+/** A model of one architecture with its sizes fixed: what everything outside this room works with. */
+export interface Model {
+  /** `model_type` of config.json. */
+  readonly modelType: string;
+  /** Module that holds the body in a checkpoint with a head, such as "model" or "bert". */
+  readonly bodyPath: string;
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly layerCount: number;
+  readonly maximumPositions: number;
+  readonly causal: boolean;
+  /** Standard deviation of new weights, from `initializer_range`. */
+  readonly initialDeviation: number;
+  readonly padTokenId: number | undefined;
+  /** Shape of one layer's key-value cache: what generation keeps. */
+  readonly keyValue: { readonly heads: number; readonly size: number };
+  /** Whether segments of a pair are told apart by `token_type_ids`. */
+  readonly tokenTypes: boolean;
+  /** Position ids of one row, from its ids and mask: default 0, 1, 2 ... */
+  readonly positionIds?: (inputIds: readonly number[], attentionMask: readonly number[]) => number[];
+  /** Parameters that checkpoints contain but no task needs, by suffix: recomputed tables, unused poolers. */
+  readonly ignoredTensors: readonly RegExp[];
+  /** The body: hidden states [tokens, hidden] after the last norm. */
+  encode(context: ForwardContext): Value;
+  /** Logits [rows, vocabulary] of hidden states [rows, hidden], for the tasks that predict tokens. */
+  tokenLogits?(context: ForwardContext, hidden: Value, task: "causal-lm" | "masked-lm"): Value;
+  /** Logits [batch, labels] of hidden states [tokens, hidden]. */
+  sequenceLogits?(context: ForwardContext, hidden: Value, labelCount: number): Value;
+}
+
+/** An architecture: reads its configuration and yields models. */
+export interface Architecture {
+  readonly modelType: string;
+  /** `configuration` is the parsed config.json; throws `config-invalid` naming the key. */
+  create(configuration: Readonly<Record<string, unknown>>): Model;
+}

@@ -1,0 +1,110 @@
+/**
+ * @file Scaled dot-product attention (Vaswani et al. 2017, equation 1) over a graph: grouped queries without
+ * repeated keys, causal attention in row blocks, windows and padding. Knows no model and no cache.
+ */
+import { addDimensions, divideDimensions, multiplyDimensions } from "../../graph/dimension.ts";
+import type { Dimension } from "../../graph/dimension.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import type { Value } from "../../graph/graph.ts";
+import { internalError } from "../../errors.ts";
+
+/** Added to the score of a key that may not be seen: the most negative float32, as transformers' eager attention adds it. */
+const hidden = -3.4028234663852886e38;
+
+export interface AttentionInputs {
+  /** [batch, heads, length, size] */
+  readonly query: Value;
+  /** [batch, key-value heads, keys, size] */
+  readonly key: Value;
+  readonly value: Value;
+  readonly scale: number;
+  readonly causal: boolean;
+  readonly window?: number | undefined;
+  /** Keys before the first query, which every query may see (a cache or a prefix). */
+  readonly pastKeys: Dimension;
+  /** int64 [batch, keys]: 1 for keys that exist, 0 for padding; left out where every visible key exists. */
+  readonly keyMask?: Value | undefined;
+  /** Row blocks of causal attention: each meets only keys up to its own end. The length must be a multiple. */
+  readonly blocks: number;
+  readonly dropout: (weights: Value) => Value;
+}
+
+/** Attention results [batch, heads, length, size]. */
+export function attend(builder: GraphBuilder, inputs: AttentionInputs): Value {
+  const { query, causal, pastKeys } = inputs;
+  const length = query.shape[2] ?? 0;
+  const blocks = causal && pastKeys === 0 ? inputs.blocks : 1;
+  const blockLength = divideDimensions(length, blocks);
+  if (blockLength === undefined) throw internalError(`the length ${length} has no ${blocks} equal blocks.`);
+  const scaled = builder.scale(query, inputs.scale);
+  const parts = Array.from({ length: blocks }, (_, block) => {
+    const start = multiplyDimensions(block, blockLength);
+    const end = addDimensions(start, blockLength);
+    const keyEnd = blocks === 1 ? (inputs.key.shape[2] ?? 0) : end;
+    return attendRows(builder, inputs, scaled, start, end, keyEnd);
+  });
+  return builder.concat(parts, 2);
+}
+
+/** The rows start .. end of the result, from the keys before `keyEnd`. */
+function attendRows(
+  builder: GraphBuilder,
+  inputs: AttentionInputs,
+  query: Value,
+  start: Dimension,
+  end: Dimension,
+  keyEnd: Dimension,
+): Value {
+  const [batch = 0, heads = 0, , size = 0] = query.shape;
+  const groups = inputs.key.shape[1] ?? 0;
+  const share = divideDimensions(heads, groups) ?? 0;
+  const rows = builder.slice(query, 2, start, end);
+  const length = rows.shape[2] ?? 0;
+  // The queries that share a key head become rows of one product: no key is repeated.
+  const folded = builder.reshape(rows, [batch, groups, multiplyDimensions(share, length), size]);
+  const key = builder.slice(inputs.key, 2, 0, keyEnd);
+  const value = builder.slice(inputs.value, 2, 0, keyEnd);
+  const scores = builder.matmul(folded, builder.transposeLast(key));
+  const unfolded = builder.reshape(scores, [batch, groups, share, length, keyEnd]);
+  const bias = visibility(builder, inputs, start, end, keyEnd);
+  const weights = builder.softmax(bias ? builder.add(unfolded, bias) : unfolded);
+  const dropped = inputs.dropout(weights);
+  const refolded = builder.reshape(dropped, [batch, groups, multiplyDimensions(share, length), keyEnd]);
+  return builder.reshape(builder.matmul(refolded, value), [batch, heads, length, inputs.value.shape[3] ?? 0]);
+}
+
+/** 0 where a query may see a key and a huge negative number elsewhere; `undefined` where all is visible. */
+function visibility(
+  builder: GraphBuilder,
+  { causal, window, pastKeys, keyMask, query, key }: AttentionInputs,
+  start: Dimension,
+  end: Dimension,
+  keyEnd: Dimension,
+): Value | undefined {
+  const conditions: Value[] = [];
+  const keyCount = key.shape[2] ?? 0;
+  const keyPlaces = builder.reshape(builder.slice(builder.range(keyCount), 0, 0, keyEnd), [1, keyEnd]);
+  const ownPlaces = builder.add(builder.range(query.shape[2] ?? 0), pastPlaces(builder, pastKeys, keyCount));
+  const rows = builder.slice(ownPlaces, 0, start, end);
+  const queryPlaces = builder.reshape(rows, [rows.shape[0] ?? 0, 1]);
+  if (causal) conditions.push(builder.lessOrEqual(keyPlaces, queryPlaces));
+  if (window !== undefined) {
+    const oldest = builder.subtract(queryPlaces, builder.constant("int64", [], [window - 1]));
+    conditions.push(builder.lessOrEqual(oldest, keyPlaces));
+  }
+  if (keyMask) {
+    const present = builder.lessOrEqual(builder.constant("int64", [], [1]), builder.slice(keyMask, 1, 0, keyEnd));
+    conditions.push(builder.reshape(present, [keyMask.shape[0] ?? 0, 1, 1, 1, keyEnd]));
+  }
+  const [first, ...others] = conditions;
+  if (!first) return undefined;
+  const visible = others.reduce((a, b) => builder.and(a, b), first);
+  return builder.where(visible, builder.scalar(0), builder.scalar(hidden));
+}
+
+/** int64 scalar-like [1]: how many keys come before the first query. */
+function pastPlaces(builder: GraphBuilder, pastKeys: Dimension, keyCount: Dimension): Value {
+  if (typeof pastKeys === "number") return builder.constant("int64", [], [pastKeys]);
+  // The place with number `pastKeys` among 0 .. keyCount holds just that number.
+  return builder.slice(builder.range(addDimensions(keyCount, 1)), 0, pastKeys, addDimensions(pastKeys, 1));
+}

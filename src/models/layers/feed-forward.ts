@@ -1,0 +1,19 @@
+/** @file The position-wise feed-forward layers that several architectures share. */
+import type { Value } from "../../graph/graph.ts";
+import type { ActivationName } from "../configuration.ts";
+import type { ForwardContext } from "../forward.ts";
+import { activate } from "./activation.ts";
+
+/** down(activation(gate(x)) * up(x)) (Shazeer 2020, GLU variants). */
+export function gatedFeedForward(
+  context: ForwardContext,
+  path: string,
+  x: Value,
+  settings: { hidden: number; intermediate: number; activation: ActivationName; bias: boolean },
+): Value {
+  const { hidden, intermediate, activation, bias } = settings;
+  const gate = context.linear(`${path}.gate_proj`, x, { in: hidden, out: intermediate, bias });
+  const up = context.linear(`${path}.up_proj`, x, { in: hidden, out: intermediate, bias });
+  const gated = context.builder.multiply(activate(context.builder, activation, gate), up);
+  return context.linear(`${path}.down_proj`, gated, { in: intermediate, out: hidden, bias });
+}

@@ -1,0 +1,96 @@
+/** @file Rotary position embeddings: frequencies with their scalings, and the tables of one forward pass. */
+import { z } from "zod";
+import { DeltafitError } from "../../errors.ts";
+import type { Value } from "../../graph/graph.ts";
+import { divideDimensions } from "../../graph/dimension.ts";
+import type { ForwardContext } from "../forward.ts";
+
+const scalingSchema = z
+  .object({
+    rope_type: z.string().optional(),
+    type: z.string().optional(),
+    rope_theta: z.number().positive().optional(),
+    factor: z.number().positive().optional(),
+    low_freq_factor: z.number().positive().optional(),
+    high_freq_factor: z.number().positive().optional(),
+    original_max_position_embeddings: z.int().positive().optional(),
+    partial_rotary_factor: z.number().positive().max(1).optional(),
+  })
+  .loose();
+
+/** The rotary keys of config.json: `rope_parameters` as transformers 5 writes them, or the older pair. */
+export const rotarySchema = z.object({
+  rope_parameters: scalingSchema.nullish(),
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: scalingSchema.nullish(),
+});
+
+export interface RotarySettings {
+  readonly theta: number;
+  readonly scaling: z.output<typeof scalingSchema>;
+}
+
+/** The settings, whichever of the two spellings the configuration uses. */
+export function rotarySettings(configuration: z.output<typeof rotarySchema>): RotarySettings {
+  const scaling = configuration.rope_parameters ?? configuration.rope_scaling ?? {};
+  return { theta: scaling.rope_theta ?? configuration.rope_theta ?? 10_000, scaling };
+}
+
+/**
+ * Angular velocity of each pair of a head's dimensions: theta^(-2i/size), scaled as the configuration says.
+ * "llama3" (Llama 3.1): long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+ * @throws DeltafitError `config-invalid` for a scaling deltafit does not know.
+ */
+export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: number): number[] {
+  const plain = Array.from({ length: size / 2 }, (_, index) => 1 / theta ** ((2 * index) / size));
+  const kind = scaling.rope_type ?? scaling.type ?? "default";
+  const factor = scaling.factor ?? 1;
+  switch (kind) {
+    case "default":
+      return plain;
+    case "linear":
+      return plain.map((frequency) => frequency / factor);
+    case "llama3": {
+      const { low_freq_factor: low = 1, high_freq_factor: high = 4, original_max_position_embeddings: context = 8192 } = scaling;
+      return plain.map((frequency) => {
+        const wavelength = (2 * Math.PI) / frequency;
+        if (wavelength < context / high) return frequency;
+        if (wavelength > context / low) return frequency / factor;
+        const smooth = (context / wavelength - low) / (high - low);
+        return ((1 - smooth) * frequency) / factor + smooth * frequency;
+      });
+    }
+    default:
+      throw new DeltafitError(
+        "config-invalid",
+        `config.json: the rotary scaling "${kind}" is not known.`,
+        'Known are "default", "linear" and "llama3".',
+      );
+  }
+}
+
+/** Tables of one forward pass: cosines and sines [batch, length, size / 2]. */
+export interface RotaryTables {
+  readonly cosine: Value;
+  readonly sine: Value;
+}
+
+export function rotaryTables(context: ForwardContext, frequencies: readonly number[]): RotaryTables {
+  const { builder, sequence } = context;
+  const positions = builder.reshape(builder.cast(sequence.positions, "float32"), [sequence.batch, sequence.length, 1]);
+  const angles = builder.multiply(positions, builder.constant("float32", [frequencies.length], frequencies));
+  return { cosine: builder.cosine(angles), sine: builder.sine(angles) };
+}
+
+/** Rotates x [batch, heads, length, size]. */
+export function rotate(context: ForwardContext, x: Value, { cosine, sine }: RotaryTables): Value {
+  return context.builder.rotaryEmbedding(x, cosine, sine);
+}
+
+/** Hidden states [tokens, heads * size] as [batch, heads, length, size]. */
+export function splitHeads(context: ForwardContext, x: Value, heads: number): Value {
+  const { builder, sequence } = context;
+  const size = divideDimensions(x.shape[1] ?? 0, heads) ?? 0;
+  const split = builder.reshape(x, [sequence.batch, sequence.length, heads, size]);
+  return builder.transpose(split, [0, 2, 1, 3]);
+}

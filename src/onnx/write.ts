@@ -1,0 +1,287 @@
+/**
+ * @file Writes a graph as an ONNX model. Weights are external data at offsets of files that already exist,
+ * so a model stays small and sessions share one memory-mapped copy. Knows no runtime.
+ */
+import { internalError } from "../errors.ts";
+import type { DataType } from "../tensor/tensor.ts";
+import { bytesPerElement } from "../tensor/tensor.ts";
+import { termsOf } from "../graph/dimension.ts";
+import type { Dimension } from "../graph/dimension.ts";
+import { isOperation } from "../graph/graph.ts";
+import type { Graph, Node, OperationName, Value } from "../graph/graph.ts";
+import { onnxDataType } from "../graph/operation.ts";
+import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/operation.ts";
+import { operationOf } from "../graph/operations/index.ts";
+import { hashText } from "../graph/print.ts";
+import { attributeType, encodeModel, externalLocation } from "./schema.ts";
+import type { AttributeMessage, NodeMessage, TensorMessage, ValueInfoMessage } from "./schema.ts";
+
+/** Where a weight's bytes lie: `file` is a plain name in the model's own folder. */
+export interface ExternalTensor {
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** RotaryEmbedding came with operator set 23, the newest one whose operations all have kernels on the CPU. */
+const operatorSet = 23;
+const irVersion = 10;
+
+/** The bytes of an .onnx file. `locate` says where a weight's float32 values lie. */
+export function writeOnnx(graph: Graph, locate: (name: string) => ExternalTensor): Uint8Array {
+  const writer = new ModelWriter(graph);
+  return writer.write(locate);
+}
+
+class ModelWriter {
+  readonly #graph: Graph;
+  readonly #used = new Set<Value>();
+  readonly #names = new Map<Value, string>();
+  readonly #nodes: NodeMessage[] = [];
+  readonly #initializers = new Map<string, TensorMessage>();
+  readonly #inputs: ValueInfoMessage[] = [];
+  /** Names of int64 [1] vectors by the dimension they hold. */
+  readonly #dimensionNames = new Map<Dimension, string>();
+  readonly #extentNames = new Map<string, string>();
+  #intermediates = 0;
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+    for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
+    for (const { name, value } of graph.outputs) {
+      this.#used.add(value);
+      if (!this.#names.has(value) && !isLeaf(value.node)) this.#names.set(value, name);
+    }
+  }
+
+  write(locate: (name: string) => ExternalTensor): Uint8Array {
+    for (const node of this.#graph.nodes) this.#writeNode(node, locate);
+    const outputs = this.#graph.outputs.map(({ name, value }) => {
+      const own = this.#nameOf(value);
+      if (own !== name) this.#emit("Identity", [own], [name]);
+      return valueInfo(name, value);
+    });
+    return encodeModel({
+      ir_version: irVersion,
+      producer_name: "deltafit",
+      opset_import: [
+        { domain: "", version: operatorSet },
+        { domain: "com.microsoft", version: 1 },
+      ],
+      graph: {
+        name: "deltafit",
+        node: this.#nodes,
+        initializer: [...this.#initializers.values()],
+        input: this.#inputs,
+        output: outputs,
+      },
+    });
+  }
+
+  #writeNode<K extends OperationName>(node: Node<K>, locate: (name: string) => ExternalTensor): void {
+    const [output] = node.outputs;
+    if (output && isOperation(node, "Input")) {
+      this.#names.set(output, node.attributes.name);
+      this.#inputs.push(valueInfo(node.attributes.name, output));
+    } else if (output && isOperation(node, "Weight")) {
+      this.#names.set(output, node.attributes.name);
+      this.#initializers.set(node.attributes.name, externalWeight(output, node.attributes.name, locate));
+    } else if (output && isOperation(node, "Constant")) {
+      const shape = output.shape.map((extent) => numeric(extent, "a literal"));
+      this.#names.set(output, this.#constant(output.dtype, shape, node.attributes.data));
+    } else operationOf(node).lower(node, this.#target(node));
+  }
+
+  #target(node: Node): LoweringTarget {
+    const output = (index: number, needed: boolean) => {
+      const value = node.outputs[index];
+      if (!value) throw internalError(`${node.operation} has no output ${index}.`);
+      return needed || this.#used.has(value) ? this.#nameOf(value) : "";
+    };
+    return {
+      input: (index) => {
+        const value = node.inputs[index];
+        return value ? this.#nameOf(value) : "";
+      },
+      output: (index) => output(index, false),
+      requiredOutput: (index) => output(index, true),
+      intermediate: (hint) => `${hint}.${this.#intermediates++}`,
+      emit: (operationType, inputs, outputs, attributes, domain) => {
+        this.#emit(operationType, inputs, outputs, attributes, domain);
+      },
+      constant: (dtype, shape, data) => this.#constant(dtype, shape, data),
+      extents: (shape) => this.#extents(shape),
+      extent: (dimension) => this.#extent(dimension),
+    };
+  }
+
+  #nameOf(value: Value): string {
+    const known = this.#names.get(value);
+    if (known !== undefined) return known;
+    const suffix = value.outputIndex === 0 ? "" : `.${value.outputIndex}`;
+    const name = `${value.node.operation}_${value.node.id}${suffix}`;
+    this.#names.set(value, name);
+    return name;
+  }
+
+  #emit(
+    operationType: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attributes: Readonly<Record<string, OnnxAttribute | FloatAttribute>> = {},
+    domain = "",
+  ): void {
+    this.#nodes.push({
+      op_type: operationType,
+      domain,
+      name: `${operationType}.${this.#nodes.length}`,
+      input: inputs,
+      output: trimEnd(outputs),
+      attribute: Object.entries(attributes).map(([name, value]) => attributeMessage(name, value)),
+    });
+  }
+
+  #constant(dtype: DataType, shape: readonly number[], data: readonly number[]): string {
+    const text = `${dtype} ${shape.join()} ${data.join()}`;
+    const name = `constant.${text.length < 40 ? text.replaceAll(" ", "_") : hashText(text)}`;
+    this.#initializers.set(name, {
+      name,
+      data_type: onnxDataType[dtype],
+      dims: shape,
+      raw_data: literalBytes(dtype, data),
+    });
+    return name;
+  }
+
+  /** Name of the int64 vector of extents. */
+  #extents(shape: readonly Dimension[]): string {
+    if (shape.every((dimension) => typeof dimension === "number")) return this.#constant("int64", [shape.length], shape);
+    const key = shape.join();
+    const known = this.#extentNames.get(key);
+    if (known !== undefined) return known;
+    const parts = shape.map((dimension) => this.#vectorOf(dimension));
+    const [single] = parts;
+    const name = parts.length === 1 && single !== undefined ? single : `extents.${this.#intermediates++}`;
+    if (parts.length !== 1) this.#emit("Concat", parts, [name], { axis: 0 });
+    this.#extentNames.set(key, name);
+    return name;
+  }
+
+  #extent(dimension: Dimension): string {
+    if (typeof dimension === "number") return this.#constant("int64", [], [dimension]);
+    const name = `extent.${this.#intermediates++}`;
+    this.#emit("Squeeze", [this.#vectorOf(dimension), this.#constant("int64", [1], [0])], [name]);
+    return name;
+  }
+
+  /** Name of an int64 [1] vector holding a dimension, as a sum of products of symbols. */
+  #vectorOf(dimension: Dimension): string {
+    if (typeof dimension === "number") return this.#constant("int64", [1], [dimension]);
+    const known = this.#dimensionNames.get(dimension);
+    if (known !== undefined) return known;
+    const terms = termsOf(dimension);
+    const [first] = terms;
+    const isSymbol = terms.length === 1 && first?.coefficient === 1 && first.symbols.length === 1;
+    const name = isSymbol
+      ? this.#symbolVector(first.symbols[0] ?? "")
+      : terms
+          .map(({ coefficient, symbols }) => {
+            const factors = symbols.map((symbol) => this.#vectorOf(symbol));
+            const all = coefficient === 1 && factors.length > 0 ? factors : [this.#constant("int64", [1], [coefficient]), ...factors];
+            return all.reduce((a, b) => this.#combine("Mul", a, b));
+          })
+          .reduce((a, b) => this.#combine("Add", a, b));
+    this.#dimensionNames.set(dimension, name);
+    return name;
+  }
+
+  #combine(operation: "Mul" | "Add" | "Div", a: string, b: string): string {
+    const name = `extent.${this.#intermediates++}`;
+    this.#emit(operation, [a, b], [name]);
+    return name;
+  }
+
+  /** A symbol's value comes from the shape of an input that has it as a factor of one axis. */
+  #symbolVector(symbol: string): string {
+    for (const node of this.#graph.nodes) {
+      const [output] = node.outputs;
+      if (!isOperation(node, "Input") || !output) continue;
+      for (const [axis, dimension] of output.shape.entries()) {
+        const [term, ...others] = termsOf(dimension);
+        if (!term || others.length > 0 || term.symbols.length !== 1 || term.symbols[0] !== symbol) continue;
+        const name = `extent.${this.#intermediates++}`;
+        this.#emit("Shape", [node.attributes.name], [name], { start: axis, end: axis + 1 });
+        return term.coefficient === 1 ? name : this.#combine("Div", name, this.#constant("int64", [1], [term.coefficient]));
+      }
+    }
+    throw internalError(`no input of the graph tells the dimension "${symbol}".`);
+  }
+}
+
+function isLeaf(node: Node): boolean {
+  return isOperation(node, "Input") || isOperation(node, "Weight") || isOperation(node, "Constant");
+}
+
+function numeric(dimension: Dimension, what: string): number {
+  if (typeof dimension === "string") throw internalError(`${what} has the symbolic extent ${dimension}.`);
+  return dimension;
+}
+
+function trimEnd(names: readonly string[]): string[] {
+  const last = names.findLastIndex((name) => name !== "");
+  return names.slice(0, last + 1);
+}
+
+function externalWeight(value: Value, name: string, locate: (name: string) => ExternalTensor): TensorMessage {
+  const { file, offset, byteLength } = locate(name);
+  const dims = value.shape.map((extent) => numeric(extent, `the weight ${name}`));
+  const expected = dims.reduce((a, b) => a * b, 1) * bytesPerElement[value.dtype];
+  if (expected !== byteLength) throw internalError(`the weight ${name} should have ${expected} bytes, but has ${byteLength}.`);
+  return {
+    name,
+    data_type: onnxDataType[value.dtype],
+    dims,
+    data_location: externalLocation,
+    external_data: [
+      { key: "location", value: file },
+      { key: "offset", value: String(offset) },
+      { key: "length", value: String(byteLength) },
+    ],
+  };
+}
+
+function valueInfo(name: string, value: Value): ValueInfoMessage {
+  const dim = value.shape.map((extent) =>
+    typeof extent === "number" ? { dim_value: extent } : { dim_param: extent },
+  );
+  return { name, type: { tensor_type: { elem_type: onnxDataType[value.dtype], shape: { dim } } } };
+}
+
+function attributeMessage(name: string, value: OnnxAttribute | FloatAttribute): AttributeMessage {
+  if (typeof value === "string") return { name, type: attributeType.string, s: new TextEncoder().encode(value) };
+  if (typeof value === "boolean") return { name, type: attributeType.int, i: Number(value) };
+  if (typeof value === "number") return { name, type: attributeType.int, i: value };
+  if ("float" in value) return { name, type: attributeType.float, f: value.float };
+  return { name, type: attributeType.ints, ints: value };
+}
+
+function literalBytes(dtype: DataType, data: readonly number[]): Uint8Array {
+  const array = (() => {
+    switch (dtype) {
+      case "float32":
+        return Float32Array.from(data);
+      case "int64":
+        return BigInt64Array.from(data, BigInt);
+      case "int32":
+        return Int32Array.from(data);
+      case "uint32":
+        return Uint32Array.from(data);
+      case "int8":
+        return Int8Array.from(data);
+      case "uint8":
+      case "bool":
+        return Uint8Array.from(data);
+    }
+  })();
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}

@@ -1,0 +1,122 @@
+/** @file The CPU through onnxruntime-node. The facts of that runtime that cost time to find are kept here. */
+import { randomBytes } from "node:crypto";
+import { copyFile, link, mkdir, realpath, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as ort from "onnxruntime-node";
+import { DeltafitError, internalError } from "../errors.ts";
+import { bindDimensions } from "../graph/dimension.ts";
+import { nodesOf } from "../graph/graph.ts";
+import type { Graph } from "../graph/graph.ts";
+import { writeOnnx } from "../onnx/write.ts";
+import { cacheFolder } from "../files/cache-folder.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import type { Device, Session, SessionOptions, WeightLocation } from "./session.ts";
+
+export const cpu: Device = { name: "cpu", createSession };
+
+async function createSession(
+  graph: Graph,
+  locate: (weight: string) => WeightLocation,
+  options: SessionOptions = {},
+): Promise<Session> {
+  const folder = join(cacheFolder(), "sessions", `${process.pid}-${randomBytes(6).toString("hex")}`);
+  await mkdir(folder, { recursive: true });
+  try {
+    const modelPath = await writeModelFolder(graph, locate, folder);
+    const session = await ort.InferenceSession.create(modelPath, sessionOptions(options));
+    return wrap(graph, session);
+  } catch (error) {
+    if (DeltafitError.isInstance(error)) throw error;
+    throw new DeltafitError("runtime-failed", `ONNX Runtime refused a graph: ${reasonOf(error)}`, undefined, error);
+  } finally {
+    // The runtime has mapped the weights and read the graph: the folder is no longer needed.
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** ONNX Runtime reads external data only from files inside the model's own folder, with links resolved: hard links serve. */
+async function writeModelFolder(
+  graph: Graph,
+  locate: (weight: string) => WeightLocation,
+  folder: string,
+): Promise<string> {
+  const files = new Map<string, string>();
+  const model = writeOnnx(graph, (name) => {
+    const { path, offset, byteLength } = locate(name);
+    const file = files.get(path) ?? `weights-${files.size}.bin`;
+    files.set(path, file);
+    return { file, offset, byteLength };
+  });
+  for (const [path, file] of files) await linkOrCopy(await realpath(path), join(folder, file));
+  const modelPath = join(folder, "graph.onnx");
+  await writeFile(modelPath, model);
+  return modelPath;
+}
+
+/** A hard link costs nothing; across file systems, or where links are not allowed, the file is copied. */
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch {
+    await copyFile(from, to);
+  }
+}
+
+function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.InferenceSession.SessionOptions {
+  return {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: "sequential",
+    graphOptimizationLevel: "all",
+    // Patterns of symbolic shapes reserve the largest block seen for each shape: 40 % more peak memory for no speed.
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+    // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each.
+    extra: { session: { disable_prepacking: "1" } },
+    ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
+  };
+}
+
+function wrap(graph: Graph, session: ort.InferenceSession): Session {
+  const inputs = nodesOf(graph, "Input").map((node) => ({ name: node.attributes.name, value: node.outputs[0] }));
+  return {
+    async run(feeds) {
+      const dimensions = new Map<string, number>();
+      const tensors: Record<string, ort.Tensor> = {};
+      for (const { name, value } of inputs) {
+        const feed = feeds[name];
+        if (!value || !feed) throw internalError(`the graph's input "${name}" was not given.`);
+        const problem = bindDimensions(value.shape, feed.shape, dimensions);
+        if (problem !== undefined || feed.dtype !== value.dtype)
+          throw internalError(`the input "${name}" does not fit: ${problem ?? `expected ${value.dtype}, found ${feed.dtype}`}.`);
+        tensors[name] = toRuntime(feed);
+      }
+      try {
+        const results = await session.run(tensors);
+        return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromRuntime(name, tensor)]));
+      } catch (error) {
+        throw new DeltafitError("runtime-failed", `ONNX Runtime failed while running a graph: ${reasonOf(error)}`, undefined, error);
+      }
+    },
+    dispose: () => session.release(),
+  };
+}
+
+function toRuntime({ dtype, shape, data }: Tensor): ort.Tensor {
+  if (data.length !== elementCount(shape)) throw internalError(`a tensor of shape [${shape.join()}] has ${data.length} elements.`);
+  return new ort.Tensor(dtype, data, shape);
+}
+
+function fromRuntime(name: string, { type, dims, data }: ort.Tensor): Tensor {
+  if (data instanceof Float32Array) return { dtype: "float32", shape: dims, data };
+  if (data instanceof BigInt64Array) return { dtype: "int64", shape: dims, data };
+  if (data instanceof Int32Array) return { dtype: "int32", shape: dims, data };
+  if (data instanceof Uint8Array && type === "bool") return { dtype: "bool", shape: dims, data };
+  throw internalError(`the output "${name}" has the type ${type}, which no graph of deltafit yields.`);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,34 @@
+/**
+ * @file Running graphs: the `Session` interface and who makes one. Callers see graphs, host tensors and
+ * places of weights; which runtime and which device stand behind is known only in this room.
+ */
+import type { Graph } from "../graph/graph.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** A graph ready to run. Weights are shared with other sessions over the same files. */
+export interface Session {
+  /** Runs once. Every input of the graph must be given; all outputs come back. Blocks the thread while it runs. */
+  run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /** Frees the runtime's memory; the session cannot run afterwards. */
+  dispose(): Promise<void>;
+}
+
+/** Where the bytes of a weight lie on disk: little-endian values in row-major order. */
+export interface WeightLocation {
+  readonly path: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+export interface SessionOptions {
+  /** Threads of one operation; 0 means one for each physical core. */
+  readonly threads?: number;
+  /** Writes a trace of the runtime's own operations to files beginning with this path. */
+  readonly profilePrefix?: string;
+}
+
+/** Makes sessions on one device. */
+export interface Device {
+  readonly name: string;
+  createSession(graph: Graph, locate: (weight: string) => WeightLocation, options?: SessionOptions): Promise<Session>;
+}

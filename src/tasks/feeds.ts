@@ -1,0 +1,124 @@
+/** @file From a batch to the inputs of a task's graph: positions, places of supervised tokens, targets. Runs nothing. */
+import { DeltafitError, internalError } from "../errors.ts";
+import { nodesOf } from "../graph/graph.ts";
+import { inputNames } from "../methods/forward-pass.ts";
+import type { Model } from "../models/forward.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
+import { lossInputNames } from "./graphs.ts";
+import type { TaskGraph } from "./graphs.ts";
+
+/** Rows of tokens, padded to one length, with what is to be predicted. */
+export interface TaskBatch {
+  /** int64 [batch, length] */
+  readonly inputIds: Tensor<"int64">;
+  /** int64 [batch, length]: 1 for tokens, 0 for padding. */
+  readonly attentionMask: Tensor<"int64">;
+  /** int64 [batch, length]; zeros where left out. */
+  readonly tokenTypeIds?: Tensor<"int64"> | undefined;
+  /** int64 [batch, length] in place of the model's own positions. */
+  readonly positionIds?: Tensor<"int64"> | undefined;
+  /** int64 [batch, length] at the positions of `inputIds`, -100 where nothing is supervised. */
+  readonly labels?: Tensor<"int64"> | undefined;
+  /** Class ids or regression targets, one a row. */
+  readonly classLabels?: readonly number[] | undefined;
+}
+
+/** Marks a token without supervision, as in torch's cross-entropy. */
+export const ignoredLabel = -100;
+
+export interface Feeds {
+  readonly tensors: Record<string, Tensor>;
+  /** Supervised tokens, or rows: what the summed loss is divided by. */
+  readonly count: number;
+}
+
+/** The inputs a graph needs from a batch; parameters and the dropout seed are added by the caller. */
+export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): Feeds {
+  const needed = new Set(nodesOf(taskGraph.graph, "Input").map((node) => node.attributes.name));
+  const [rows = 0, length = 0] = batch.inputIds.shape;
+  if (length % taskGraph.lengthMultiple !== 0)
+    throw internalError(`the length ${length} of a batch is no multiple of ${taskGraph.lengthMultiple}.`);
+  if (length > model.maximumPositions)
+    throw new DeltafitError(
+      "data-invalid",
+      `A batch has ${length} positions, but the model has only ${model.maximumPositions}.`,
+      "Lower the sequence length.",
+    );
+  const all: Record<string, () => Tensor> = {
+    [inputNames.inputIds]: () => batch.inputIds,
+    [inputNames.attentionMask]: () => batch.attentionMask,
+    [inputNames.positionIds]: () => batch.positionIds ?? positionsOf(model, batch),
+    [inputNames.tokenTypeIds]: () => batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
+    [inputNames.lastTokens]: () => lastTokensOf(model, batch, taskGraph.virtualTokens),
+  };
+  const tensors = Object.fromEntries(
+    Object.entries(all).flatMap(([name, tensor]) => (needed.has(name) ? [[name, tensor()] as const] : [])),
+  );
+  const needsLoss = [...needed].some((name) => name === lossInputNames.classes || name === lossInputNames.values || name === lossInputNames.rows(0));
+  if (!needsLoss) return { tensors, count: 0 };
+  const loss = lossFeeds(taskGraph, batch);
+  return { tensors: { ...tensors, ...loss.tensors }, count: loss.count };
+}
+
+function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
+  const { task, labelCount } = taskGraph.settings;
+  if (task === "causal-lm" || task === "masked-lm") return tokenTargets(taskGraph, batch, task === "causal-lm");
+  const { classLabels } = batch;
+  if (!classLabels) throw internalError("a batch for classification has no labels.");
+  const count = classLabels.length;
+  if (task === "regression") return { tensors: { [lossInputNames.values]: float32Tensor([count, 1], classLabels) }, count };
+  const outside = classLabels.find((label) => !Number.isInteger(label) || label < 0 || label >= labelCount);
+  if (outside !== undefined)
+    throw new DeltafitError("data-invalid", `A label is ${outside}, but the classifier has ${labelCount} classes.`, `Labels count from 0 to ${labelCount - 1}.`);
+  return { tensors: { [lossInputNames.classes]: int64Tensor([count], classLabels) }, count };
+}
+
+/** Places of supervised tokens among all positions, and what to predict there; a causal model predicts the next token. */
+function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch, causal: boolean): Feeds {
+  const { labels } = batch;
+  if (!labels) throw internalError("a batch for predicting tokens has no labels.");
+  const [rows = 0, length = 0] = labels.shape;
+  const places: number[] = [];
+  const targets: number[] = [];
+  const shift = causal ? 1 : 0;
+  for (let row = 0; row < rows; row++)
+    for (let position = shift; position < length; position++) {
+      const label = Number(labels.data[row * length + position]);
+      if (label === ignoredLabel) continue;
+      places.push(row * (length + virtualTokens) + virtualTokens + position - shift);
+      targets.push(label);
+    }
+  const tensors: Record<string, Tensor> = {};
+  const chunkSize = Math.ceil(places.length / lossChunks);
+  for (let chunk = 0; chunk < lossChunks; chunk++) {
+    const [start, end] = [chunk * chunkSize, (chunk + 1) * chunkSize];
+    const part = places.slice(start, end);
+    tensors[lossInputNames.rows(chunk)] = int64Tensor([part.length], part);
+    tensors[lossInputNames.targets(chunk)] = int64Tensor([part.length], targets.slice(start, end));
+  }
+  return { tensors, count: places.length };
+}
+
+function positionsOf(model: Model, { inputIds, attentionMask }: TaskBatch): Tensor<"int64"> {
+  const [rows = 0, length = 0] = inputIds.shape;
+  const positions: number[] = [];
+  for (let row = 0; row < rows; row++) {
+    const of = (tensor: Tensor<"int64">) => Array.from(tensor.data.subarray(row * length, (row + 1) * length), Number);
+    positions.push(...(model.positionIds?.(of(inputIds), of(attentionMask)) ?? Array.from({ length }, (_, index) => index)));
+  }
+  return int64Tensor([rows, length], positions);
+}
+
+/** The rightmost token that is not padding by its id (whatever the mask says), as transformers pools decoders. */
+function lastTokensOf(model: Model, { inputIds, attentionMask }: TaskBatch, virtualTokens: number): Tensor<"int64"> {
+  const [rows = 0, length = 0] = inputIds.shape;
+  const last = Array.from({ length: rows }, (_, row) => {
+    let position = length - 1;
+    const isPadding = (at: number) =>
+      model.padTokenId === undefined ? attentionMask.data[at] === 0n : Number(inputIds.data[at]) === model.padTokenId;
+    while (position > 0 && isPadding(row * length + position)) position--;
+    return row * (length + virtualTokens) + virtualTokens + position;
+  });
+  return int64Tensor([rows], last);
+}
