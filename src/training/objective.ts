@@ -1,0 +1,74 @@
+/**
+ * @file What is trained: a graph that yields a summed loss and its flat gradient, and how a batch becomes its
+ * inputs. The training loop knows nothing more of models, methods or tasks.
+ */
+import type { Graph } from "../graph/graph.ts";
+import type { ParameterLayout } from "../methods/layout.ts";
+import type { WeightLocation } from "../runtime/session.ts";
+import type { Base } from "../base/base.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { float32Tensor } from "../tensor/tensor.ts";
+import { buildTrainingGraph, frozenInput } from "../tasks/graphs.ts";
+import type { TaskAdapter } from "../tasks/graphs.ts";
+import { feedsOf } from "../tasks/feeds.ts";
+import type { Feeds, TaskBatch } from "../tasks/feeds.ts";
+
+export interface Objective<Batch> {
+  /** Outputs "loss" (a sum) and "gradient" (flat, of that sum); the input "trainable" is the flat vector. */
+  readonly graph: Graph;
+  readonly layout: ParameterLayout;
+  /** What the length of a batch must be a multiple of. */
+  readonly lengthMultiple: number;
+  readonly locate: (weight: string) => WeightLocation;
+  /** The inputs of a batch, and the number of terms of its summed loss. */
+  readonly feeds: (batch: Batch) => Feeds;
+}
+
+/** An adapter with its values. */
+export interface AdapterWithValues extends Omit<TaskAdapter, "trainable"> {
+  readonly values: Float32Array;
+}
+
+export interface LanguageObjectiveOptions {
+  readonly base: Base;
+  /** Trained together, in this order. */
+  readonly adapters: readonly Omit<TaskAdapter, "trainable">[];
+  /** Active but not trained; they come before the trained ones. */
+  readonly frozen?: readonly AdapterWithValues[];
+  /** Longest batch in tokens: decides how attention and loss are cut into parts. */
+  readonly sequenceLength: number;
+  readonly batchSize: number;
+}
+
+/** From this many positions on, causal attention in blocks saves more than the extra nodes cost. */
+const blockedLength = 128;
+/** Largest number of logits made at once: 64 MiB of float32. */
+const logitsAtOnce = 2 ** 24;
+
+/** Training a language model with methods. */
+export function languageObjective(options: LanguageObjectiveOptions): Objective<TaskBatch> {
+  const { base, adapters, frozen = [], sequenceLength, batchSize } = options;
+  const { model, settings } = base;
+  const taskGraph = buildTrainingGraph({
+    model,
+    settings,
+    adapters: [...frozen.map((adapter) => ({ ...adapter, trainable: false })), ...adapters.map((adapter) => ({ ...adapter, trainable: true }))],
+    // Rows are padded at their end, where a causal model never looks.
+    padding: !model.causal,
+    attentionBlocks: model.causal && sequenceLength >= blockedLength ? 4 : 1,
+    lossChunks: Math.max(1, Math.ceil((sequenceLength * batchSize * model.vocabularySize) / logitsAtOnce)),
+  });
+  const frozenFeeds: Record<string, Tensor> = Object.fromEntries(
+    frozen.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)]),
+  );
+  return {
+    graph: taskGraph.graph,
+    layout: taskGraph.layout,
+    lengthMultiple: taskGraph.lengthMultiple,
+    locate: (weight) => base.locate(weight),
+    feeds(batch) {
+      const { tensors, count } = feedsOf(taskGraph, model, batch);
+      return { tensors: { ...tensors, ...frozenFeeds }, count };
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * @file One training step after another: gradients of micro-batches summed, divided by the true number of terms,
+ * clipped, applied. Owns the sessions and the flat vectors; knows neither schedules, files nor events.
+ */
+import { isOperation } from "../graph/graph.ts";
+import { hashText } from "../graph/print.ts";
+import { inputNames } from "../methods/forward-pass.ts";
+import { cpu } from "../runtime/cpu.ts";
+import type { Device, Session, SessionOptions } from "../runtime/session.ts";
+import { trainableInput } from "../tasks/graphs.ts";
+import { float32Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { DeltafitError } from "../errors.ts";
+import type { Objective } from "./objective.ts";
+import { AdamW, buildUpdateGraph, floatsOf, newOptimiserState } from "./optimiser.ts";
+import type { AdamWSettings, OptimiserState, ParameterGroups } from "./optimiser.ts";
+
+export interface TrainerOptions<Batch> {
+  readonly objective: Objective<Batch>;
+  /** Initial values of everything trained, flat. */
+  readonly parameters: Float32Array;
+  readonly optimiser: AdamWSettings;
+  readonly groups?: ParameterGroups | undefined;
+  /** Seed of dropout masks. */
+  readonly seed: number;
+  readonly state?: OptimiserState | undefined;
+  readonly device?: Device;
+  readonly session?: SessionOptions;
+}
+
+export interface StepResult {
+  /** Mean loss over the supervised tokens, or rows, of the step, before the update. */
+  readonly loss: number;
+  /** Euclidean norm of the mean gradient before clipping. */
+  readonly gradientNorm: number;
+  /** Terms of the loss. */
+  readonly count: number;
+}
+
+/** Trains one flat vector. */
+export class Trainer<Batch> {
+  readonly objective: Objective<Batch>;
+  readonly state: OptimiserState;
+  #parameters: Float32Array;
+  readonly #gradientSession: Session;
+  readonly #updateSession: Session;
+  readonly #optimiser: AdamW;
+  readonly #seed: number;
+  readonly #usesDropout: boolean;
+
+  private constructor(options: TrainerOptions<Batch>, gradientSession: Session, updateSession: Session) {
+    this.objective = options.objective;
+    this.#parameters = options.parameters;
+    this.state = options.state ?? newOptimiserState(options.parameters.length);
+    this.#gradientSession = gradientSession;
+    this.#updateSession = updateSession;
+    this.#optimiser = new AdamW(updateSession, options.optimiser, options.objective.layout, options.groups);
+    this.#seed = options.seed;
+    this.#usesDropout = options.objective.graph.nodes.some(
+      (node) => isOperation(node, "Input") && node.attributes.name === inputNames.dropoutSeed,
+    );
+  }
+
+  static async create<Batch>(options: TrainerOptions<Batch>): Promise<Trainer<Batch>> {
+    const { objective, optimiser, groups, device = cpu, session } = options;
+    const gradientSession = await device.createSession(objective.graph, objective.locate, session);
+    const update = buildUpdateGraph(objective.layout.size, optimiser, groups !== undefined);
+    const updateSession = await device.createSession(update, objective.locate, session);
+    return new Trainer(options, gradientSession, updateSession);
+  }
+
+  /** The trained values, flat. A step replaces the array; it never changes it. */
+  get parameters(): Float32Array {
+    return this.#parameters;
+  }
+
+  /**
+   * One update from the gradients of all batches together.
+   * @throws DeltafitError `not-finite` where the loss or the gradient is not a number; nothing has changed then.
+   */
+  async step(batches: readonly Batch[], learningRate: number): Promise<StepResult> {
+    const { loss, gradient, count } = await this.gradient(batches);
+    const step = this.state.step;
+    if (!Number.isFinite(loss)) throw notFinite("loss", step, loss);
+    const before = { ...this.state };
+    const { parameters, norm } = await this.#optimiser.update(this.#parameters, gradient, count, learningRate, this.state);
+    if (!Number.isFinite(norm)) {
+      Object.assign(this.state, before);
+      throw notFinite("gradient", step, norm);
+    }
+    this.#parameters = parameters;
+    return { loss, gradientNorm: norm, count };
+  }
+
+  /** The mean loss, and the gradient of the summed loss, of batches taken together. */
+  async gradient(batches: readonly Batch[]): Promise<{ loss: number; gradient: Float32Array; count: number }> {
+    let [loss, count] = [0, 0];
+    let gradient: Float32Array | undefined;
+    for (const [index, batch] of batches.entries()) {
+      const feeds = this.objective.feeds(batch);
+      const results = await this.#gradientSession.run({ ...feeds.tensors, ...this.#ownFeeds(index) });
+      loss += floatsOf(results, "loss")[0] ?? NaN;
+      count += feeds.count;
+      const part = floatsOf(results, "gradient");
+      if (gradient) for (let at = 0; at < part.length; at++) gradient[at] = (gradient[at] ?? 0) + (part[at] ?? 0);
+      else gradient = part;
+    }
+    if (!gradient || count === 0)
+      throw new DeltafitError("data-invalid", `Step ${this.state.step}: no token of the batch is supervised.`, "Check the labels of the data.");
+    return { loss: loss / count, gradient, count };
+  }
+
+  #ownFeeds(microBatch: number): Record<string, Tensor> {
+    const trainable = { [trainableInput]: float32Tensor([this.#parameters.length], this.#parameters) };
+    if (!this.#usesDropout) return trainable;
+    const seed = Number.parseInt(hashText(`${this.#seed}/${this.state.step}/${microBatch}`).slice(0, 8), 16) | 0;
+    return { ...trainable, [inputNames.dropoutSeed]: { dtype: "int32", shape: [1], data: Int32Array.of(seed) } };
+  }
+
+  async dispose(): Promise<void> {
+    await this.#gradientSession.dispose();
+    await this.#updateSession.dispose();
+  }
+}
+
+function notFinite(what: string, step: number, value: number): DeltafitError {
+  return new DeltafitError(
+    "not-finite",
+    `Step ${step}: the ${what} is ${value}.`,
+    "Lower the learning rate, clip gradients, or check the data of this step; the last good adapter is kept.",
+  );
+}
