@@ -1,6 +1,6 @@
 /**
- * @file Which kind of example the rows of a data file hold, decided by their keys, and the rows in one typed form
- * a kind. The decision is returned to be shown. Tokenises nothing.
+ * @file Which kind of example the rows of a data file hold, decided by their keys, and the rows in one typed
+ * form a kind. The decision is returned to be shown. Tokenises nothing.
  */
 import { DeltafitError } from "../errors.ts";
 import type { ChatMessage } from "../files/chat-template.ts";
@@ -15,9 +15,18 @@ export type Task = "causal-lm" | "classification" | "regression" | "token-classi
 export type DataRecord = { readonly row: Row } & (
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-  | { readonly kind: "labelled"; readonly first: string; readonly second?: string; readonly label: string | number }
+  | {
+      readonly kind: "labelled";
+      readonly first: string;
+      readonly second?: string;
+      readonly label: string | number;
+    }
   | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools?: readonly unknown[] }
-  | { readonly kind: "tagged"; readonly words: readonly string[]; readonly tags: readonly (string | number)[] }
+  | {
+      readonly kind: "tagged";
+      readonly words: readonly string[];
+      readonly tags: readonly (string | number)[];
+    }
 );
 
 export interface DataFormat {
@@ -66,7 +75,12 @@ const formatRules: readonly FormatRule[] = [
     name: "prompt-completion",
     required: ["prompt", "completion"],
     tasks: ["causal-lm"],
-    read: (row) => ({ row, kind: "completion", prompt: text(row, "prompt"), completion: text(row, "completion") }),
+    read: (row) => ({
+      row,
+      kind: "completion",
+      prompt: text(row, "prompt"),
+      completion: text(row, "completion"),
+    }),
   },
   {
     name: "alpaca",
@@ -74,7 +88,8 @@ const formatRules: readonly FormatRule[] = [
     optional: ["input"],
     tasks: ["causal-lm"],
     read: (row, alpaca) => {
-      const input = Object.hasOwn(row.values, "input") && row.values["input"] !== null ? text(row, "input") : "";
+      const input =
+        Object.hasOwn(row.values, "input") && row.values["input"] !== null ? text(row, "input") : "";
       const prompt = alpacaPrompt(text(row, "instruction"), input, alpaca);
       return { row, kind: "completion", prompt, completion: text(row, "output") };
     },
@@ -83,44 +98,55 @@ const formatRules: readonly FormatRule[] = [
     name: "e2e",
     required: ["mr", "ref"],
     tasks: ["causal-lm"],
-    read: (row) => ({ row, kind: "completion", prompt: text(row, "mr"), completion: text(row, "ref") }),
+    // The line break tells the model where the meaning representation ends.
+    read: (row) => ({
+      row,
+      kind: "completion",
+      prompt: `${text(row, "mr")}\n`,
+      completion: text(row, "ref"),
+    }),
   },
-  ...pairColumns.map(
-    ([first, second]): FormatRule => ({
-      name: "labelled-pairs",
-      required: [first, second, "label"],
-      tasks: labelTasks,
-      read: (row) => ({ row, kind: "labelled", first: text(row, first), second: text(row, second), label: label(row) }),
+  ...pairColumns.map(([first, second]): FormatRule => ({
+    name: "labelled-pairs",
+    required: [first, second, "label"],
+    tasks: labelTasks,
+    read: (row) => ({
+      row,
+      kind: "labelled",
+      first: text(row, first),
+      second: text(row, second),
+      label: label(row),
     }),
-  ),
-  ...["sentence", "text"].map(
-    (column): FormatRule => ({
-      name: "labelled-text",
-      required: [column, "label"],
-      tasks: labelTasks,
-      read: (row) => ({ row, kind: "labelled", first: text(row, column), label: label(row) }),
-    }),
-  ),
+  })),
+  ...["sentence", "text"].map((column): FormatRule => ({
+    name: "labelled-text",
+    required: [column, "label"],
+    tasks: labelTasks,
+    read: (row) => ({ row, kind: "labelled", first: text(row, column), label: label(row) }),
+  })),
   { name: "tagged-words", required: ["tokens", "tags"], tasks: ["token-classification"], read: readTagged },
-  ...["text", "sentence"].map(
-    (column): FormatRule => ({
-      name: "text",
-      required: [column],
-      tasks: ["causal-lm", "masked-lm"],
-      read: (row) => ({ row, kind: "text", text: text(row, column) }),
-    }),
-  ),
+  ...["text", "sentence"].map((column): FormatRule => ({
+    name: "text",
+    required: [column],
+    tasks: ["causal-lm", "masked-lm"],
+    read: (row) => ({ row, kind: "text", text: text(row, column) }),
+  })),
 ];
 
 /**
- * Recognises the format of rows by the keys of the first one and reads them all by it; further keys are ignored.
+ * Recognises the format of rows by the keys of the first one and reads them all by it; further keys are
+ * ignored.
  *
  * @param task Only formats that can serve the task are considered.
  * @param options `alpaca` chooses how Alpaca prompts end.
- * @throws DeltafitError `data-invalid` naming the keys found and the formats possible, or the row that breaks the
- * format.
+ * @throws DeltafitError `data-invalid` naming the keys found and the formats possible, or the row that breaks
+ * the format.
  */
-export function parseRows(rows: readonly Row[], task: Task, options: { readonly alpaca?: AlpacaVariant } = {}): ParsedData {
+export function parseRows(
+  rows: readonly Row[],
+  task: Task,
+  options: { readonly alpaca?: AlpacaVariant } = {},
+): ParsedData {
   const [first] = rows;
   if (first === undefined) throw new DeltafitError("data-invalid", "The data holds no rows.");
   const keys = Object.keys(first.values);
@@ -134,19 +160,30 @@ export function parseRows(rows: readonly Row[], task: Task, options: { readonly 
   const variant = options.alpaca ?? "stanford";
   const name = rule.name === "alpaca" ? `alpaca (${variant} prompt)` : rule.name;
   const decision = `${name}, read from ${used.map(quote).join(", ")}${rest}`;
-  return { format: { name: rule.name, used, ignored, decision }, records: rows.map((row) => rule.read(row, variant)) };
+  return {
+    format: { name: rule.name, used, ignored, decision },
+    records: rows.map((row) => rule.read(row, variant)),
+  };
 }
 
-function unknownFormat(row: Row, keys: readonly string[], rules: readonly FormatRule[], task: Task): DeltafitError {
+function unknownFormat(
+  row: Row,
+  keys: readonly string[],
+  rules: readonly FormatRule[],
+  task: Task,
+): DeltafitError {
   const forms = [...new Set(rules.map((rule) => rule.required.join(" + ")))];
-  const found = keys.slice(0, 20).map(quote).join(", ");
-  const message = `${row.where}: expected the keys of a format for ${task}, found ${found === "" ? "none" : found}.`;
+  const found = keys.length === 0 ? "none" : keys.slice(0, 20).map(quote).join(", ");
+  const message = `${row.where}: expected the keys of a format for ${task}, found ${found}.`;
   return new DeltafitError("data-invalid", message, `Formats for ${task}: ${forms.join("; ")}.`);
 }
 
 function wrongValue(row: Row, key: string, expected: string, value: unknown): DeltafitError {
   const found = Object.hasOwn(row.values, key) ? shown(value) : "nothing";
-  return new DeltafitError("data-invalid", `${row.where}: ${quote(key)}: expected ${expected}, found ${found}.`);
+  return new DeltafitError(
+    "data-invalid",
+    `${row.where}: ${quote(key)}: expected ${expected}, found ${found}.`,
+  );
 }
 
 function shown(value: unknown): string {
@@ -163,20 +200,25 @@ function text(row: Row, key: string): string {
 
 function label(row: Row): string | number {
   const value = Object.hasOwn(row.values, "label") ? row.values["label"] : undefined;
-  if ((typeof value === "string" && value.trim() !== "") || (typeof value === "number" && Number.isFinite(value))) return value;
+  if (
+    (typeof value === "string" && value.trim() !== "") ||
+    (typeof value === "number" && Number.isFinite(value))
+  )
+    return value;
   throw wrongValue(row, "label", "a number or a name", value);
 }
 
 function readTagged(row: Row): DataRecord {
   const { tokens: words, tags } = row.values;
-  const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((entry) => typeof entry === "string");
+  const isTexts = (value: unknown): value is string[] =>
+    Array.isArray(value) && value.every((entry) => typeof entry === "string");
   const isTags = (value: unknown): value is (string | number)[] =>
     Array.isArray(value) && value.every((entry) => typeof entry === "string" || Number.isInteger(entry));
   if (!isTexts(words)) throw wrongValue(row, "tokens", "an array of texts", words);
   if (!isTags(tags)) throw wrongValue(row, "tags", "an array of names or integers", tags);
   if (words.length === tags.length) return { row, kind: "tagged", words, tags };
-  const message = `${row.where}: expected as many tags as tokens, found ${tags.length} tags and ${words.length} tokens.`;
-  throw new DeltafitError("data-invalid", message);
+  const found = `${tags.length} tags and ${words.length} tokens`;
+  throw new DeltafitError("data-invalid", `${row.where}: expected as many tags as tokens, found ${found}.`);
 }
 
 function readChat(row: Row): DataRecord {
@@ -192,8 +234,12 @@ function readMessage(row: Row, message: unknown, index: number): ChatMessage {
   if (typeof message === "object" && message !== null && "role" in message) {
     const { role } = message;
     const content = "content" in message ? message.content : null;
-    if (typeof role === "string" && (typeof content === "string" || content === null)) return { ...message, role, content };
+    if (typeof role === "string" && (typeof content === "string" || content === null))
+      return { ...message, role, content };
   }
   const expected = 'expected an object with the texts "role" and "content"';
-  throw new DeltafitError("data-invalid", `${row.where}: message ${index + 1}: ${expected}, found ${shown(message)}.`);
+  throw new DeltafitError(
+    "data-invalid",
+    `${row.where}: message ${index + 1}: ${expected}, found ${shown(message)}.`,
+  );
 }

@@ -1,5 +1,6 @@
 /**
- * @file Class labels of data as ids: integers are ids, names get ids by a list or by their order. Knows no file.
+ * @file Class labels of data as ids: integers are ids, names get ids by a list or by their order. Knows no
+ * file.
  */
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
@@ -32,7 +33,8 @@ const integerPattern = /^[+-]?\d{1,15}$/;
 
 /**
  * Decides how labels are read: by `labelNames` if all of them stand there; as ids if all are integers; by
- * `labelNames` with an error for the first that is missing; else names get ids in the order of their characters.
+ * `labelNames` with an error for the first that is missing; else names get ids in the order of their
+ * characters.
  *
  * @throws DeltafitError `data-invalid` if names outnumber `labelCount`.
  */
@@ -49,7 +51,11 @@ export function createLabelMap(labels: readonly PlacedLabel[], options: LabelOpt
   const count = labelCount ?? names.length;
   if (names.length > count) {
     const message = `The data has ${names.length} labels (${shortList(names)}), the model ${count}.`;
-    throw new DeltafitError("data-invalid", message, "Use a model with a head for these labels, or mend the data.");
+    throw new DeltafitError(
+      "data-invalid",
+      message,
+      "Use a model with a head for these labels, or mend the data.",
+    );
   }
   const ids = new Map(names.map((name, id) => [name, id]));
   return { count, names, idOf: (placed) => namedId(placed, ids, names) };
@@ -63,19 +69,32 @@ function checkedId({ row, label }: PlacedLabel, count: number): number {
   const text = String(label).trim();
   const id = Number(text);
   if (integerPattern.test(text) && id >= 0 && id < count) return id;
-  throw new DeltafitError("data-invalid", `${row.where}: expected a label from 0 to ${count - 1}, found ${quote(text)}.`);
+  throw new DeltafitError(
+    "data-invalid",
+    `${row.where}: expected a label from 0 to ${count - 1}, found ${quote(text)}.`,
+  );
 }
 
-function namedId({ row, label }: PlacedLabel, ids: ReadonlyMap<string, number>, names: readonly string[]): number {
+function namedId(
+  { row, label }: PlacedLabel,
+  ids: ReadonlyMap<string, number>,
+  names: readonly string[],
+): number {
   const text = String(label).trim();
   const id = ids.get(text);
   if (id !== undefined) return id;
-  throw new DeltafitError("data-invalid", `${row.where}: expected a label of ${shortList(names)}, found ${quote(text)}.`);
+  throw new DeltafitError(
+    "data-invalid",
+    `${row.where}: expected a label of ${shortList(names)}, found ${quote(text)}.`,
+  );
 }
 
 /** A regression target. @throws DeltafitError `data-invalid` naming the row. */
 export function regressionTarget({ row, label }: PlacedLabel): number {
   const value = typeof label === "number" ? label : Number(label.trim());
   if (Number.isFinite(value)) return value;
-  throw new DeltafitError("data-invalid", `${row.where}: expected a number as label, found ${quote(String(label))}.`);
+  throw new DeltafitError(
+    "data-invalid",
+    `${row.where}: expected a number as label, found ${quote(String(label))}.`,
+  );
 }

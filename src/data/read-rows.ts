@@ -1,6 +1,6 @@
 /**
- * @file Data files to rows: JSON lines, JSON, CSV and TSV, with the place of every row kept for error messages.
- * Knows no format of examples, only that a row is an object of named values.
+ * @file Data files to rows: JSON lines, JSON, CSV and TSV, with the place of every row kept for error
+ * messages. Knows no format of examples, only that a row is an object of named values.
  */
 import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
@@ -42,9 +42,9 @@ export interface RowFile {
  * Reads the rows of a `.jsonl`, `.json`, `.csv` or `.tsv` file, or of the split's `.jsonl` file in a folder
  * (`train.jsonl`, `valid.jsonl`, `test.jsonl`).
  *
- * JSON is an array of objects or an object with that array under `data`. CSV and TSV begin with a header; TSV knows no
- * quotes. A TSV file without a header is read as `sentence` and `label` if all its rows have two columns, the
- * second of them an integer, as in the SST-2 files.
+ * JSON is an array of objects or an object with that array under `data`. CSV and TSV begin with a header; TSV
+ * knows no quotes. A TSV file without a header is read as `sentence` and `label` if all its rows have two
+ * columns, the second of them an integer, as in the SST-2 files.
  *
  * @throws DeltafitError `file-missing`, `file-refused`, `file-invalid`, `data-invalid` naming file and line.
  */
@@ -59,9 +59,17 @@ export function readRowFile(source: string, options: { readonly split?: DataSpli
   const bytes = readBytes(file, kind === "jsonl" ? maximumFileBytes : maximumTextBytes);
   const notes: string[] = [];
   const rows =
-    kind === "jsonl" ? readJsonLines(bytes, file) : kind === "json" ? readJson(bytes, file) : readTable(bytes, file, kind, notes);
+    kind === "jsonl"
+      ? readJsonLines(bytes, file)
+      : kind === "json"
+        ? readJson(bytes, file)
+        : readTable(bytes, file, kind, notes);
   if (rows.length > 0) return { path: file, kind, notes, rows };
-  throw new DeltafitError("data-invalid", `${quote(file)} holds no rows.`, "A data file needs at least one example.");
+  throw new DeltafitError(
+    "data-invalid",
+    `${quote(file)} holds no rows.`,
+    "A data file needs at least one example.",
+  );
 }
 
 /** The rows alone of {@link readRowFile}. */
@@ -73,7 +81,8 @@ function resolveSplit(source: string, split: DataSplit): string {
   if (!readingFrom(source, () => fs.statSync(source)).isDirectory()) return source;
   const file = path.join(source, `${split}.jsonl`);
   if (fs.existsSync(file)) return file;
-  const hint = "A data folder holds train.jsonl and, where wanted, valid.jsonl and test.jsonl; or name a file.";
+  const hint =
+    "A data folder holds train.jsonl and, where wanted, valid.jsonl and test.jsonl; or name a file.";
   throw new DeltafitError("file-missing", `The data folder ${quote(source)} holds no ${split}.jsonl.`, hint);
 }
 
@@ -97,7 +106,11 @@ function checkEncoding(bytes: Buffer, file: string): void {
   if (isUtf8(bytes)) return;
   const isUtf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
   const found = isUtf16 ? "UTF-16" : `other bytes in line ${firstInvalidLine(bytes)}`;
-  throw new DeltafitError("data-invalid", `${quote(file)}: expected UTF-8 text, found ${found}.`, "Save it as UTF-8.");
+  throw new DeltafitError(
+    "data-invalid",
+    `${quote(file)}: expected UTF-8 text, found ${found}.`,
+    "Save it as UTF-8.",
+  );
 }
 
 function firstInvalidLine(bytes: Buffer): number {
@@ -135,10 +148,15 @@ function readJson(bytes: Buffer, file: string): Row[] {
   const value = parseJson(bytes.toString("utf8"), quote(file));
   const entries: unknown = isRecord(value) && Object.hasOwn(value, "data") ? value["data"] : value;
   if (!Array.isArray(entries)) {
-    const message = `${quote(file)}: expected an array of objects, or an object with that array as "data", found ${describe(entries)}.`;
-    throw new DeltafitError("data-invalid", message);
+    const expected = 'an array of objects, or an object with that array as "data"';
+    throw new DeltafitError(
+      "data-invalid",
+      `${quote(file)}: expected ${expected}, found ${describe(entries)}.`,
+    );
   }
-  return entries.map((entry: unknown, index) => toRow(entry, index + 1, `${quote(file)}, entry ${index + 1}`));
+  return entries.map((entry: unknown, index) =>
+    toRow(entry, index + 1, `${quote(file)}, entry ${index + 1}`),
+  );
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -153,7 +171,10 @@ function describe(value: unknown): string {
 
 function toRow(value: unknown, line: number, where: string): Row {
   if (isRecord(value)) return { line, where, values: value };
-  throw new DeltafitError("data-invalid", `${where}: expected an object with named values, found ${describe(value)}.`);
+  throw new DeltafitError(
+    "data-invalid",
+    `${where}: expected an object with named values, found ${describe(value)}.`,
+  );
 }
 
 /** A record of a table and the line it begins in. */
@@ -178,7 +199,12 @@ function parseTable(bytes: Buffer, file: string, kind: "csv" | "tsv"): TableReco
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     const message = `${quote(file)} is not valid ${kind.toUpperCase()}: ${error.message}.`;
-    throw new DeltafitError("data-invalid", message, "All rows need the columns of the header; quote cells with commas, quotes or line breaks.", error);
+    throw new DeltafitError(
+      "data-invalid",
+      message,
+      "All rows need the columns of the header; quote cells with commas, quotes or line breaks.",
+      error,
+    );
   }
   return records;
 }
@@ -187,12 +213,18 @@ function readTable(bytes: Buffer, file: string, kind: "csv" | "tsv", notes: stri
   const records = parseTable(bytes, file, kind);
   const [first, ...others] = records;
   if (first === undefined) return [];
-  const isHeaderless = kind === "tsv" && records.every(({ cells }) => cells.length === 2 && /^\d+$/.test(cells[1] ?? ""));
+  const isHeaderless =
+    kind === "tsv" && records.every(({ cells }) => cells.length === 2 && /^\d+$/.test(cells[1] ?? ""));
   if (isHeaderless) notes.push("no header: the columns are taken as sentence and label");
   const header = isHeaderless ? ["sentence", "label"] : first.cells.map((cell) => cell.trim());
   if (new Set(header).size < header.length || header.includes("")) {
-    const message = `${quote(file)}, line ${first.line}: expected a header of different column names, found ${quote(header.join(", "))}.`;
-    throw new DeltafitError("data-invalid", message, "Put the columns' names into the first line, such as sentence and label, or prompt and completion.");
+    const found = `expected a header of different column names, found ${quote(header.join(", "))}`;
+    const message = `${quote(file)}, line ${first.line}: ${found}.`;
+    throw new DeltafitError(
+      "data-invalid",
+      message,
+      "Put the columns' names into the first line, such as sentence and label, or prompt and completion.",
+    );
   }
   return (isHeaderless ? records : others).map(({ line, cells }) => ({
     line,

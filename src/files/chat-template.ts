@@ -1,7 +1,7 @@
 /**
  * @file Conversations as a model's chat template writes them, and which of their tokens are trained on.
- * Templates come out of files: they run in the jinja library's interpreter, which reaches nothing of the host,
- * for a bounded time, over bounded input and output.
+ * Templates come out of files: they run in the jinja library's interpreter, which reaches nothing of the
+ * host, for a bounded time, over bounded input and output.
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DeltafitError } from "../errors.ts";
@@ -34,8 +34,18 @@ export interface RenderChatOptions {
 }
 
 const monthNames = [
-  "January", "February", "March", "April", "May", "June", "July",
-  "August", "September", "October", "November", "December",
+  "January",
+  "February",
+  "March",
+  "April",
+  "May",
+  "June",
+  "July",
+  "August",
+  "September",
+  "October",
+  "November",
+  "December",
 ];
 const dayNames = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
@@ -45,9 +55,17 @@ function formatTime(date: Date, format: string): string {
   const day = dayNames[date.getDay()] ?? "";
   const padded = (value: number): string => String(value).padStart(2, "0");
   const values: Readonly<Record<string, string>> = {
-    "%Y": String(date.getFullYear()), "%m": padded(date.getMonth() + 1), "%d": padded(date.getDate()),
-    "%B": month, "%b": month.slice(0, 3), "%A": day, "%a": day.slice(0, 3),
-    "%H": padded(date.getHours()), "%M": padded(date.getMinutes()), "%S": padded(date.getSeconds()), "%%": "%",
+    "%Y": String(date.getFullYear()),
+    "%m": padded(date.getMonth() + 1),
+    "%d": padded(date.getDate()),
+    "%B": month,
+    "%b": month.slice(0, 3),
+    "%A": day,
+    "%a": day.slice(0, 3),
+    "%H": padded(date.getHours()),
+    "%M": padded(date.getMinutes()),
+    "%S": padded(date.getSeconds()),
+    "%%": "%",
   };
   return format.replace(/%[A-Za-z%]/g, (directive) => values[directive] ?? directive);
 }
@@ -56,7 +74,8 @@ function formatTime(date: Date, format: string): string {
 function boundedRange(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   const length = Math.max(0, Math.ceil((to - from) / step));
-  if (!(length <= maximumRangeLength)) throw new Error(`range() of ${length} numbers, at most ${maximumRangeLength} are allowed`);
+  if (!(length <= maximumRangeLength))
+    throw new Error(`range() of ${length} numbers, at most ${maximumRangeLength} are allowed`);
   return Array.from({ length }, (_, index) => from + index * step);
 }
 
@@ -65,7 +84,11 @@ class RaisedByTemplate extends Error {}
 
 function createEnvironment(messages: readonly ChatMessage[], options: RenderChatOptions): Environment {
   const environment = new Environment();
-  for (const [name, value] of [["true", true], ["false", false], ["none", null]] as const) {
+  for (const [name, value] of [
+    ["true", true],
+    ["false", false],
+    ["none", null],
+  ] as const) {
     environment.set(name, value);
     environment.set(`${name.charAt(0).toUpperCase()}${name.slice(1)}`, value);
   }
@@ -84,7 +107,11 @@ function createEnvironment(messages: readonly ChatMessage[], options: RenderChat
   return environment;
 }
 
-function evaluateTemplate(template: string, messages: readonly ChatMessage[], options: RenderChatOptions): string {
+function evaluateTemplate(
+  template: string,
+  messages: readonly ChatMessage[],
+  options: RenderChatOptions,
+): string {
   // Blocks swallow the spaces before and the line break after them: so transformers sets Jinja up.
   const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   const { value } = new Interpreter(createEnvironment(messages, options)).run(program);
@@ -97,10 +124,14 @@ function evaluateTemplate(template: string, messages: readonly ChatMessage[], op
  * Writes a conversation as the chat template says, as transformers' `apply_chat_template` does.
  *
  * @param template Jinja source.
- * @throws DeltafitError `data-invalid` if the template itself refuses the messages, `file-invalid` if it is broken,
- * takes more than 3 s, or gives more than 8 Mi characters.
+ * @throws DeltafitError `data-invalid` if the template itself refuses the messages, `file-invalid` if it is
+ * broken, takes more than 3 s, or gives more than 8 Mi characters.
  */
-export function renderChat(template: string, messages: readonly ChatMessage[], options: RenderChatOptions = {}): string {
+export function renderChat(
+  template: string,
+  messages: readonly ChatMessage[],
+  options: RenderChatOptions = {},
+): string {
   const broken = (reason: string, cause?: unknown): DeltafitError =>
     new DeltafitError("file-invalid", `The chat template cannot be used: ${reason}.`, undefined, cause);
   if (template.length > maximumTemplateLength) {
@@ -117,7 +148,11 @@ export function renderChat(template: string, messages: readonly ChatMessage[], o
     const reason = error instanceof Error ? error.message : String(error);
     if (!(error instanceof RaisedByTemplate)) throw broken(reason, error);
     const message = `The chat template refuses the conversation (${rolesOf(messages)}): ${quote(reason)}.`;
-    throw new DeltafitError("data-invalid", message, "Bring the messages into the form that the model was trained with.");
+    throw new DeltafitError(
+      "data-invalid",
+      message,
+      "Bring the messages into the form that the model was trained with.",
+    );
   }
 }
 
@@ -133,14 +168,15 @@ export interface EncodedChat {
 }
 
 /**
- * Encodes a conversation with the tokenizer's chat template. Trained on are the assistant's turns from after the
- * generation prompt to their end-of-turn token; white space that a template writes after that token is not.
+ * Encodes a conversation with the tokenizer's chat template. Trained on are the assistant's turns from after
+ * the generation prompt to their end-of-turn token; white space that a template writes after that token is
+ * not.
  *
- * The conversation is encoded whole, as it is in use. The bounds of a turn are found by rendering the conversation
- * up to it; a token that reaches over a bound belongs to the later side.
+ * The conversation is encoded whole, as it is in use. The bounds of a turn are found by rendering the
+ * conversation up to it; a token that reaches over a bound belongs to the later side.
  *
- * @throws DeltafitError as {@link renderChat}; `data-invalid` without an assistant's turn; `file-invalid` if there is
- * no template, or it changes earlier text when turns are added.
+ * @throws DeltafitError as {@link renderChat}; `data-invalid` without an assistant's turn; `file-invalid` if
+ * there is no template, or it changes earlier text when turns are added.
  */
 export function encodeChat(
   tokenizer: Tokenizer,
@@ -155,7 +191,8 @@ export function encodeChat(
     if (message.role !== "assistant") return;
     const before = render(index, true);
     const through = render(index + 1, false);
-    if (!through.startsWith(before) || !wholeText.startsWith(through)) throw unstableTemplate(messages, index);
+    if (!through.startsWith(before) || !wholeText.startsWith(through))
+      throw unstableTemplate(messages, index);
     const start = sharedLength(inputIds, encode(before));
     const end = endOfTurn(tokenizer, inputIds, start, sharedLength(inputIds, encode(through)));
     for (let position = start; position < end; position++) labels[position] = inputIds[position] ?? -100;
@@ -173,14 +210,24 @@ function createRenderer(
 ): { readonly render: RenderPrefix; readonly text: string } {
   const { chatTemplate } = tokenizer;
   if (chatTemplate === undefined) {
-    const hint = "Use a model with a chat template, add a chat_template.jinja to it, or bring the data into prompt and completion.";
-    throw new DeltafitError("file-invalid", `The tokenizer ${quote(tokenizer.folder)} has no chat template.`, hint);
+    const hint =
+      "Add a chat_template.jinja to the model's folder, or bring the data into prompt and completion.";
+    throw new DeltafitError(
+      "file-invalid",
+      `The tokenizer ${quote(tokenizer.folder)} has no chat template.`,
+      hint,
+    );
   }
   if (!messages.some((message) => message.role === "assistant")) {
     const message = `The conversation (${rolesOf(messages)}) has no turn of the role "assistant" to train on.`;
-    throw new DeltafitError("data-invalid", message, 'Each conversation needs at least one message with "role": "assistant".');
+    throw new DeltafitError(
+      "data-invalid",
+      message,
+      'Each conversation needs at least one message with "role": "assistant".',
+    );
   }
-  const token = (id: number | undefined): string | undefined => (id === undefined ? id : tokenizer.idToToken(id));
+  const token = (id: number | undefined): string | undefined =>
+    id === undefined ? id : tokenizer.idToToken(id);
   const settings = {
     bosToken: token(tokenizer.bosTokenId),
     eosToken: token(tokenizer.eosTokenId),
@@ -198,7 +245,7 @@ function unstableTemplate(messages: readonly ChatMessage[], index: number): Delt
     "file-invalid",
     `The chat template writes the turns up to message ${index + 1} of ${messages.length} (${rolesOf(messages)}) ` +
       "differently when more turns follow: expected each shorter conversation to begin the longer one.",
-    "Such templates drop or move parts of earlier turns. Split the conversation so that its last turn is the assistant's only one, or use another template.",
+    "Such templates drop parts of earlier turns. Split the conversations so that each has one answer, its last turn.",
   );
 }
 

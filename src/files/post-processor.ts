@@ -1,8 +1,8 @@
 /**
  * @file Where a tokenizer puts its special tokens around one text or a pair: the `post_processor` of
- * tokenizer.json turned into one plain form. Done here and not by the tokenizers library, which drops the second
- * text of a pair for byte-level tokenizers, takes an empty second text for none, and gives RoBERTa's second text
- * the type 1 that RoBERTa does not have.
+ * tokenizer.json turned into one plain form. Done here and not by the tokenizers library, which drops the
+ * second text of a pair for byte-level tokenizers, takes an empty second text for none, and gives RoBERTa's
+ * second text the type 1 that RoBERTa does not have.
  */
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
@@ -57,7 +57,10 @@ const bareLayout: SpecialTokenLayout = {
   pair: [textA, { kind: "text", text: "B", typeId: 1 }],
 };
 
-/** @throws DeltafitError `file-invalid` if more than one processor adds special tokens, or a template names an unknown one. */
+/**
+ * @throws DeltafitError `file-invalid` if more than one processor adds special tokens, or a template names an
+ * unknown one.
+ */
 export function specialTokenLayout(
   postProcessor: z.infer<typeof postProcessorSchema>,
   where: string,

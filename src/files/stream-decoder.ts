@@ -1,6 +1,6 @@
 /**
- * @file Text from token ids as they are generated. A character that is spread over several tokens comes out when
- * it is complete. Knows no tokenizer, only a function that decodes.
+ * @file Text from token ids as they are generated. A character that is spread over several tokens comes out
+ * when it is complete. Knows no tokenizer, only a function that decodes.
  */
 
 /** Turns token ids into text one after the other; what it returns, joined, is the decoded text. */

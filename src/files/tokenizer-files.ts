@@ -33,10 +33,10 @@ const tokenizerSchema = z.looseObject({
     .array(z.looseObject({ ...addedTokenSchema.shape, id: tokenIdSchema }))
     .max(2 ** 20)
     .default([]),
-  normalizer: z.unknown(),
-  pre_tokenizer: z.unknown(),
+  normalizer: z.unknown().optional(),
+  pre_tokenizer: z.unknown().optional(),
   post_processor: postProcessorSchema.default(null),
-  decoder: z.unknown(),
+  decoder: z.unknown().optional(),
   model: z.looseObject({ vocab: z.unknown() }),
 });
 
@@ -187,8 +187,8 @@ function vocabularyOf(tokenizer: TokenizerJson, where: string): Map<number, stri
 }
 
 /**
- * Completes `added_tokens` as transformers does on loading: by those that only tokenizer_config.json knows, and
- * by the tokens with a role, which are recognised inside texts.
+ * Completes `added_tokens` as transformers does on loading: by those that only tokenizer_config.json knows,
+ * and by the tokens with a role, which are recognised inside texts.
  */
 function addTokens(
   tokenizer: TokenizerJson,
@@ -226,7 +226,9 @@ function addTokens(
   }
 }
 
-/** A file of its own goes before tokenizer_config.json; of several templates the one named "default" counts. */
+/**
+ * A file of its own goes before tokenizer_config.json; of several templates the one named "default" counts.
+ */
 function chatTemplateOf(
   configured: string | z.infer<typeof templateListSchema> | undefined,
   folder: string,

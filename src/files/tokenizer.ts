@@ -1,7 +1,7 @@
 /**
  * @file Text to token ids and back, through the tokenizers library, with deltafit's own placing of special
- * tokens. Texts and time are bounded: the regular expressions inside a tokenizer.json are somebody else's. Knows
- * no model.
+ * tokens. Texts and time are bounded: the regular expressions inside a tokenizer.json are somebody else's.
+ * Knows no model.
  */
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { DeltafitError } from "../errors.ts";
@@ -17,12 +17,14 @@ import { readTokenizerFiles } from "./tokenizer-files.ts";
 /** In UTF-16 units: about 3,000 pages, many times any model's context. */
 const maximumTextLength = 8 * 2 ** 20;
 /** A hundred times what a known tokenizer needs for a text of that length. */
-const timeLimitMs = (textLength: number): number => 5_000 + textLength / 20;
+const timeLimitMs = (textLength: number): number => 2_000 + textLength / 20;
 
 /** A model's input for one text or a pair; both lists have the same length. */
 export interface EncodedInput {
   readonly inputIds: number[];
-  /** Which text a token belongs to, as the tokenizer's post-processor counts them: 0, or 1 for a second text. */
+  /**
+   * Which text a token belongs to, as the tokenizer's post-processor counts them: 0, or 1 for a second text.
+   */
   readonly tokenTypeIds: number[];
 }
 
@@ -48,11 +50,11 @@ export interface Tokenizer {
   /** Jinja source. */
   readonly chatTemplate: string | undefined;
   /**
-   * The ids of a text, by default with the special tokens the tokenizer puts around it. Special tokens written
-   * inside the text are recognised.
+   * The ids of a text, by default with the special tokens the tokenizer puts around it. Special tokens
+   * written inside the text are recognised.
    *
-   * @throws DeltafitError `tokenizer-mismatch` for a text over 8 Mi UTF-16 units, with a lone surrogate, that the
-   * tokenizer takes too long for (5 s and 50 microseconds a unit) or has no token for.
+   * @throws DeltafitError `tokenizer-mismatch` for a text over 8 Mi UTF-16 units, with a lone surrogate, that
+   * the tokenizer takes too long for (2 s and 50 microseconds a unit) or has no token for.
    */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
   /** A pair with its special tokens, as in `[CLS] first [SEP] second [SEP]`. Errors as for {@link encode}. */
@@ -60,8 +62,8 @@ export interface Tokenizer {
   /** Puts the special tokens around ids that were encoded without, one text or a pair. */
   addSpecialTokens(first: readonly number[], second?: readonly number[]): EncodedInput;
   /**
-   * The text of ids, with no tidying of spaces before punctuation beyond what tokenizer.json itself asks for. Ids
-   * without a token, which a model with a padded vocabulary can produce, give no text.
+   * The text of ids, with no tidying of spaces before punctuation beyond what tokenizer.json itself asks for.
+   * Ids without a token, which a model with a padded vocabulary can produce, give no text.
    */
   decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
   /** Decodes generated ids one by one, special tokens left out. */
@@ -103,7 +105,7 @@ export function loadTokenizer(folder: string): Tokenizer {
   const encodeBare = (text: string): number[] => encodeText(library, text, where);
   const decode = (encoded: readonly number[], skipSpecialTokens: boolean): string => {
     const kept = encoded.filter((id) => tokens.has(id) && !(skipSpecialTokens && specialIds.has(id)));
-    // The library tidies up English contractions by default, which would change the text.
+    // By default the library tidies up English contractions, which would change the text.
     return kept.length === 0 ? "" : library.decode(kept, { clean_up_tokenization_spaces: false });
   };
   const textPosition = layout.single.findIndex((item) => item.kind === "text");
@@ -138,8 +140,8 @@ export function loadTokenizer(folder: string): Tokenizer {
 }
 
 /**
- * What GPT-2's byte-level pre-tokenizer splits by, written out: the library's own copy takes JavaScript's `\s`,
- * which differs from Unicode's white space in U+FEFF and U+0085; in a `Split` it translates `\s`.
+ * What GPT-2's byte-level pre-tokenizer splits by, written out: the library's own copy takes JavaScript's
+ * `\s`, which differs from Unicode's white space in U+FEFF and U+0085; in a `Split` it translates `\s`.
  */
 const byteLevelPattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
@@ -201,7 +203,7 @@ function encodeText(library: LibraryTokenizer, text: string, where: string): num
       () =>
         refuse(`it took more than ${limitMs} ms`, "A regular expression in tokenizer.json may be at fault."),
     );
-    if (ids.every((id: unknown) => Number.isInteger(id))) return ids;
+    if (ids.every((id): id is number => Number.isInteger(id))) return ids;
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
     throw refuse(error instanceof Error ? error.message : String(error), undefined, error);
@@ -229,8 +231,8 @@ function assembleInput(
 /**
  * @param modelVocabularySize Rows of the model's embedding.
  * @param names What tokenizer and model are called in the error.
- * @throws DeltafitError `tokenizer-mismatch` if the tokenizer has ids beyond the embedding. Fewer ids than rows are
- * usual: embeddings are padded.
+ * @throws DeltafitError `tokenizer-mismatch` if the tokenizer has ids beyond the embedding. Fewer ids than
+ * rows are usual: embeddings are padded.
  */
 export function assertTokenizerFits(
   tokenizer: Tokenizer,

@@ -6,7 +6,7 @@ import { internalError } from "../errors.ts";
 import type { DataType } from "../tensor/tensor.ts";
 import { broadcastShapes, sameShape, sizeOf, subtractDimensions } from "./dimension.ts";
 import type { Dimension, Shape } from "./dimension.ts";
-import { isOperation } from "./graph.ts";
+import { attributeText, isOperation } from "./graph.ts";
 import type { Node, OperationAttributes, OperationName, Value, ValueType } from "./graph.ts";
 import { operations } from "./operations/index.ts";
 
@@ -154,11 +154,11 @@ export class GraphBuilder {
     this.#apply("ScatterRows", { rows }, [indices, updates]);
 
   reduceSum = (x: Value, axes: readonly number[], keepDimensions = true): Value =>
-    this.#apply("ReduceSum", { axes, keepDimensions }, [x]);
+    this.#reduce("ReduceSum", x, axes, keepDimensions);
   reduceMean = (x: Value, axes: readonly number[], keepDimensions = true): Value =>
-    this.#apply("ReduceMean", { axes, keepDimensions }, [x]);
+    this.#reduce("ReduceMean", x, axes, keepDimensions);
   reduceMax = (x: Value, axes: readonly number[], keepDimensions = true): Value =>
-    this.#apply("ReduceMax", { axes, keepDimensions }, [x]);
+    this.#reduce("ReduceMax", x, axes, keepDimensions);
 
   /** The sum over all elements: a scalar. */
   sumAll(x: Value): Value {
@@ -171,8 +171,8 @@ export class GraphBuilder {
   /** Negative log-likelihood of each row: logits [n, classes], int64 targets [n] -> [n]. */
   softmaxCrossEntropyLoss = (logits: Value, targets: Value): Value =>
     this.#apply("SoftmaxCrossEntropyLoss", {}, [logits, targets]);
-  softmaxCrossEntropyLossGradient = (dy: Value, logProbabilities: Value, targets: Value): Value =>
-    this.#apply("SoftmaxCrossEntropyLossGradient", {}, [dy, logProbabilities, targets]);
+  softmaxCrossEntropyLossGradient = (dy: Value, logits: Value, targets: Value): Value =>
+    this.#apply("SoftmaxCrossEntropyLossGradient", {}, [dy, logits, targets]);
 
   layerNormalization = (x: Value, scale: Value, bias: Value | undefined, epsilon: number): Value =>
     this.#apply("LayerNormalization", { epsilon }, bias ? [x, scale, bias] : [x, scale]);
@@ -181,8 +181,8 @@ export class GraphBuilder {
 
   rotaryEmbedding = (x: Value, cosine: Value, sine: Value): Value =>
     this.#apply("RotaryEmbedding", {}, [x, cosine, sine]);
-  seededDropout = (x: Value, seed: Value, attributes: OperationAttributes["SeededDropout"]): Value =>
-    this.#apply("SeededDropout", attributes, [x, seed]);
+  seededDropout = (x: Value, seed: Value, { ratio, site }: OperationAttributes["SeededDropout"]): Value =>
+    this.#apply("SeededDropout", { ratio, site }, [x, seed]);
 
   /** Sums over the axes along which a value of `shape` was broadcast to x. */
   sumToShape(x: Value, shape: Shape): Value {
@@ -204,8 +204,18 @@ export class GraphBuilder {
     return this.expand(x, shape);
   }
 
+  /** Over no axes nothing is reduced; ONNX would take an empty list for all axes. */
+  #reduce(
+    operation: "ReduceSum" | "ReduceMean" | "ReduceMax",
+    x: Value,
+    axes: readonly number[],
+    keepDimensions: boolean,
+  ): Value {
+    return axes.length === 0 ? x : this.#apply(operation, { axes, keepDimensions }, [x]);
+  }
+
   #leaf<K extends "Input" | "Weight" | "Constant">(operation: K, attributes: OperationAttributes[K], type: ValueType): Value {
-    const key = `${operation} ${JSON.stringify(attributes)} ${type.dtype} ${type.shape.join()}`;
+    const key = `${operation} ${attributesText(attributes)} ${type.dtype} ${type.shape.join()}`;
     return this.#intern(key, operation, attributes, [], () => [type]);
   }
 
@@ -214,7 +224,7 @@ export class GraphBuilder {
     attributes: OperationAttributes[K],
     inputs: readonly (Value | undefined)[],
   ): Value {
-    const key = `${operation} ${JSON.stringify(attributes)} ${inputs
+    const key = `${operation} ${attributesText(attributes)} ${inputs
       .map((value) => (value ? `${value.node.id}.${value.outputIndex}` : ""))
       .join()}`;
     return this.#intern(key, operation, attributes, inputs, () => operations[operation].infer(inputs, attributes));
@@ -239,6 +249,12 @@ export class GraphBuilder {
   }
 }
 
+function attributesText(attributes: OperationAttributes[OperationName]): string {
+  return Object.entries(attributes)
+    .map(([name, value]) => `${name}=${attributeText(value)}`)
+    .join(" ");
+}
+
 /** Whether a value is a literal with one number everywhere. */
 function isLiteral(value: Value, number: number): boolean {
   const { node } = value;
@@ -249,5 +265,5 @@ function isLiteral(value: Value, number: number): boolean {
 /** Whether combining a literal with x leaves x's type as it is. */
 function sameBroadcast(literal: Value, x: Value): boolean {
   const joint = broadcastShapes(literal.shape, x.shape);
-  return joint !== undefined && sameShape(joint, x.shape) && sizeOf(x.shape) !== 0;
+  return literal.dtype === x.dtype && joint !== undefined && sameShape(joint, x.shape) && sizeOf(x.shape) !== 0;
 }

@@ -169,7 +169,8 @@ export function bindDimensions(
       }
     }
     const expected = evaluateDimension(dimension, values);
-    if (expected !== extent) return `axis ${axis}: expected ${dimension} = ${expected}, found ${extent}`;
+    const meaning = typeof dimension === "number" ? "" : `${dimension} = `;
+    if (expected !== extent) return `axis ${axis}: expected ${meaning}${expected}, found ${extent}`;
   }
   return undefined;
 }

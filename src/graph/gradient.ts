@@ -49,6 +49,8 @@ function propagate<K extends OperationName>(
 ): void {
   const outputGradients = node.outputs.map((output) => accumulate(builder, contributions.get(output)));
   if (outputGradients.every((dy) => dy === undefined)) return;
+  const further = outputGradients.findIndex((dy, index) => index > 0 && dy !== undefined);
+  if (further > 0) throw internalError(`${node.operation} has no gradient through its output ${further}.`);
   const wanted = node.inputs.map((input) => input !== undefined && dependent.has(input));
   const results = operationOf(node).gradient({ builder, node, outputGradients, wanted });
   for (const [index, input] of node.inputs.entries()) {
@@ -75,5 +77,5 @@ function foldIntoProduct(builder: GraphBuilder, product: Value, addend: Value): 
   const { node } = product;
   if (!isOperation(node, "Gemm") || node.inputs[2] !== undefined) return undefined;
   const [a, b] = node.inputs;
-  return a && b ? builder.gemm(a, b, { ...node.attributes, c: addend }) : undefined;
+  return a && b ? builder.gemm(a, b, { ...node.attributes, beta: 1, c: addend }) : undefined;
 }

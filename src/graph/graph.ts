@@ -72,9 +72,9 @@ export interface OperationAttributes {
   Softmax: NoAttributes;
   /** Gradient of `Softmax` from its output p and dp: p * (dp - sum(p * dp)). */
   SoftmaxGradient: NoAttributes;
-  /** Per-row negative log-likelihood of int64 class ids, and the log-probabilities. */
+  /** Per-row negative log-likelihood of int64 class ids. */
   SoftmaxCrossEntropyLoss: NoAttributes;
-  /** (exp(log-probabilities) - one-hot(targets)) * dy per row. */
+  /** (softmax(logits) - one-hot(targets)) * dy per row. */
   SoftmaxCrossEntropyLossGradient: NoAttributes;
   /** Over the last axis; further outputs are the mean and the inverse standard deviation. */
   LayerNormalization: { readonly epsilon: number };
@@ -132,6 +132,13 @@ export interface GraphOutput {
 export interface Graph {
   readonly nodes: readonly Node[];
   readonly outputs: readonly GraphOutput[];
+}
+
+/** An attribute's value as text; unlike JSON it tells -0 from 0 and the infinities from NaN. */
+export function attributeText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(attributeText).join()}]`;
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  return JSON.stringify(value);
 }
 
 /** Narrows a node to one operation. */

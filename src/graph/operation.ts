@@ -54,8 +54,8 @@ export interface LoweringTarget {
   readonly output: (index: number) => string;
   /** Name for the given output even where nothing uses it. */
   readonly requiredOutput: (index: number) => string;
-  /** A fresh name for an intermediate value. */
-  readonly intermediate: (hint: string) => string;
+  /** A fresh name for an intermediate value; with its type, its memory can be reused for others of equal type. */
+  readonly intermediate: (hint: string, type?: ValueType) => string;
   readonly emit: (
     operationType: string,
     inputs: readonly string[],

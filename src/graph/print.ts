@@ -1,4 +1,5 @@
 /** @file Graphs as text, a line a node, and a hash of that text: what tests snapshot and caches are keyed by. */
+import { attributeText } from "./graph.ts";
 import type { Graph, Node } from "./graph.ts";
 
 /** One line a node: name, types, operation, attributes, inputs. Equal graphs print equal text. */
@@ -11,7 +12,7 @@ export function print(graph: Graph): string {
       const name = `%${numbers.get(value.node) ?? "?"}`;
       return value.outputIndex === 0 ? name : `${name}.${value.outputIndex}`;
     });
-    const attributes = Object.entries(node.attributes).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    const attributes = Object.entries(node.attributes).map(([name, value]) => `${name}=${attributeText(value)}`);
     const types = node.outputs.map(({ dtype, shape }) => `${dtype}[${shape.join(", ")}]`);
     return `%${index}: ${types.join(", ")} = ${node.operation}(${[...inputs, ...attributes].join(", ")})`;
   });

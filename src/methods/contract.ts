@@ -80,6 +80,11 @@ export interface ForwardHooks {
 export interface MergeRule {
   /** Name of the stored tensor. */
   readonly stored: string;
+  /**
+   * The one parameter that changes, where other modules share the stored tensor and keep the base's values; left
+   * out, the tensor changes for every module that uses it.
+   */
+  readonly only?: string | undefined;
   /** The merged tensor from the base's, of the same shape. */
   readonly merged: (use: Pick<MethodUse, "builder" | "parameter">, base: Value) => Value;
 }

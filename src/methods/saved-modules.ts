@@ -54,7 +54,11 @@ export function trainedParameters(
         return names.has(own) ? use.parameter(own) : undefined;
       },
     }),
-    merge: parameters.map(({ name, stored }) => ({ stored, merged: ({ parameter }) => parameter(name) })),
+    merge: parameters.map(({ name, stored }) => ({
+      stored,
+      only: tied === "apart" ? name : undefined,
+      merged: ({ parameter }) => parameter(name),
+    })),
   };
 }
 

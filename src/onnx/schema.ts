@@ -21,6 +21,7 @@ const messages: Readonly<Record<string, Readonly<Record<string, Field>>>> = {
     initializer: ["TensorProto", 5, "repeated"],
     input: ["ValueInfoProto", 11, "repeated"],
     output: ["ValueInfoProto", 12, "repeated"],
+    value_info: ["ValueInfoProto", 13, "repeated"],
   },
   NodeProto: {
     input: ["string", 1, "repeated"],
@@ -122,6 +123,7 @@ export interface ModelMessage {
     initializer: readonly TensorMessage[];
     input: readonly ValueInfoMessage[];
     output: readonly ValueInfoMessage[];
+    value_info: readonly ValueInfoMessage[];
   };
 }
 

@@ -8,7 +8,7 @@ import { bytesPerElement } from "../tensor/tensor.ts";
 import { termsOf } from "../graph/dimension.ts";
 import type { Dimension } from "../graph/dimension.ts";
 import { isOperation } from "../graph/graph.ts";
-import type { Graph, Node, OperationName, Value } from "../graph/graph.ts";
+import type { Graph, Node, OperationName, Value, ValueType } from "../graph/graph.ts";
 import { onnxDataType } from "../graph/operation.ts";
 import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/operation.ts";
 import { operationOf } from "../graph/operations/index.ts";
@@ -44,6 +44,7 @@ class ModelWriter {
   readonly #dimensionNames = new Map<Dimension, string>();
   readonly #extentNames = new Map<string, string>();
   #intermediates = 0;
+  readonly #intermediateTypes: ValueInfoMessage[] = [];
 
   constructor(graph: Graph) {
     this.#graph = graph;
@@ -74,8 +75,18 @@ class ModelWriter {
         initializer: [...this.#initializers.values()],
         input: this.#inputs,
         output: outputs,
+        value_info: this.#valueInfos(new Set(outputs.map(({ name }) => name))),
       },
     });
+  }
+
+  /**
+   * Types of all intermediate values. The runtime's memory planner compares the extents of freed buffers by name:
+   * without these it finds no two alike, keeps them all apart, and its search is quadratic in the number of nodes.
+   */
+  #valueInfos(outputs: ReadonlySet<string>): ValueInfoMessage[] {
+    const named = [...this.#names].filter(([value, name]) => !isLeaf(value.node) && !outputs.has(name));
+    return [...named.map(([value, name]) => valueInfo(name, value)), ...this.#intermediateTypes];
   }
 
   #writeNode<K extends OperationName>(node: Node<K>, locate: (name: string) => ExternalTensor): void {
@@ -105,7 +116,11 @@ class ModelWriter {
       },
       output: (index) => output(index, false),
       requiredOutput: (index) => output(index, true),
-      intermediate: (hint) => `${hint}.${this.#intermediates++}`,
+      intermediate: (hint, type) => {
+        const name = `${hint}.${this.#intermediates++}`;
+        if (type) this.#intermediateTypes.push(valueInfo(name, type));
+        return name;
+      },
       emit: (operationType, inputs, outputs, attributes, domain) => {
         this.#emit(operationType, inputs, outputs, attributes, domain);
       },
@@ -250,7 +265,7 @@ function externalWeight(value: Value, name: string, locate: (name: string) => Ex
   };
 }
 
-function valueInfo(name: string, value: Value): ValueInfoMessage {
+function valueInfo(name: string, value: ValueType): ValueInfoMessage {
   const dim = value.shape.map((extent) =>
     typeof extent === "number" ? { dim_value: extent } : { dim_param: extent },
   );

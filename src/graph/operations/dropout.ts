@@ -78,7 +78,7 @@ export const SeededDropout: Operation<"SeededDropout"> = {
       target.emit("Reshape", [int, target.constant("int64", [shape.length], shape)], [shaped]);
       return shaped;
     };
-    const [product, mixed, hash, keep, scaled] = ["product", "mixed", "hash", "keep", "scaled"].map(target.intermediate);
+    const [product, mixed, hash, keep, scaled] = ["product", "mixed", "hash", "keep", "scaled"].map((hint) => target.intermediate(hint));
     if (!product || !mixed || !hash || !keep || !scaled) return;
     const rowHashes = emitHashes(target, range(rows, [-1, 1]), target.input(1), siteSalt(site));
     const columnHashes = emitHashes(target, range(columns, [1, -1]), target.input(1), siteSalt(site) ^ columnSalt);

@@ -87,10 +87,11 @@ function binary<K extends PlainName>(name: K, definition: BinaryDefinition): Ope
     lower(_node, target) {
       target.emit(name, [target.input(0), target.input(1)], [target.output(0)]);
     },
-    interpret(_node, inputs) {
+    interpret(node, inputs) {
       const [a, b] = broadcastArrays([arrayOf(inputs, 0), arrayOf(inputs, 1)]);
       if (a === undefined || b === undefined) throw internalError(`${name} lacks an input.`);
-      return [{ shape: a.shape, data: a.data.map((value, index) => definition.compute(value, b.data[index] ?? 0)) }];
+      const data = a.data.map((value, index) => definition.compute(value, b.data[index] ?? 0));
+      return [{ shape: a.shape, data: outputOf(node, 0).dtype === "float32" ? data : data.map(Math.trunc) }];
     },
   };
 }

@@ -104,8 +104,17 @@ export const Gemm: Operation<"Gemm"> = {
   },
   lower(node, target) {
     const { alpha, beta, transA, transB } = node.attributes;
-    const inputs = [target.input(0), target.input(1), ...(node.inputs[2] ? [target.input(2)] : [])];
-    target.emit("Gemm", inputs, [target.output(0)], { alpha: { float: alpha }, beta: { float: beta }, transA, transB });
+    const [inner] = transA ? inputOf(node, 0).shape : inputOf(node, 0).shape.slice(1);
+    // ONNX Runtime forgets beta where the inner extent is zero, as it can be with rows counted at run time.
+    const scaled = node.inputs[2] && beta !== 1 && (inner === 0 || typeof inner === "string");
+    const c = scaled ? target.intermediate("scaled") : target.input(2);
+    if (scaled) target.emit("Mul", [target.input(2), target.constant("float32", [], [beta])], [c]);
+    target.emit("Gemm", [target.input(0), target.input(1), ...(c === "" ? [] : [c])], [target.output(0)], {
+      alpha: { float: alpha },
+      beta: { float: scaled ? 1 : beta },
+      transA,
+      transB,
+    });
   },
   interpret(node, inputs) {
     const [a, b] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];

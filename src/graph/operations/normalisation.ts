@@ -18,11 +18,10 @@ function mapRows(
   return { shape: x.shape, data };
 }
 
-function softmaxRow(row: Float64Array): Float64Array {
+function logSoftmaxRow(row: Float64Array): Float64Array {
   const maximum = row.reduce((a, b) => Math.max(a, b), -Infinity);
-  const exponentials = row.map((value) => Math.exp(value - maximum));
-  const sum = exponentials.reduce((a, b) => a + b, 0);
-  return exponentials.map((value) => value / sum);
+  const logSum = maximum + Math.log(row.reduce((sum, value) => sum + Math.exp(value - maximum), 0));
+  return row.map((value) => value - logSum);
 }
 
 const lastAxis = (shape: Shape) => shape.length - 1;
@@ -34,7 +33,7 @@ export const Softmax: Operation<"Softmax"> = {
   lower(_node, target) {
     target.emit("Softmax", [target.input(0)], [target.output(0)], { axis: -1 });
   },
-  interpret: (_node, inputs) => [mapRows(arrayOf(inputs, 0), softmaxRow)],
+  interpret: (_node, inputs) => [mapRows(arrayOf(inputs, 0), (row) => logSoftmaxRow(row).map(Math.exp))],
 };
 
 export const SoftmaxGradient: Operation<"SoftmaxGradient"> = {
@@ -43,10 +42,11 @@ export const SoftmaxGradient: Operation<"SoftmaxGradient"> = {
     throw internalError("second derivatives of Softmax are not defined.");
   },
   lower(node, target) {
-    const product = target.intermediate("product");
-    const sum = target.intermediate("sum");
-    const scaled = target.intermediate("scaled");
-    const axes = target.constant("int64", [1], [lastAxis(inputOf(node, 0).shape)]);
+    const p = inputOf(node, 0);
+    const product = target.intermediate("product", p);
+    const sum = target.intermediate("sum", typed(p, rowShape(p.shape)));
+    const scaled = target.intermediate("scaled", p);
+    const axes = target.constant("int64", [1], [lastAxis(p.shape)]);
     // p dp - p sum(p dp): the product is needed for the sum in any case
     target.emit("Mul", [target.input(0), target.input(1)], [product]);
     target.emit("ReduceSum", [product, axes], [sum], { keepdims: true });
@@ -66,26 +66,25 @@ export const SoftmaxGradient: Operation<"SoftmaxGradient"> = {
   },
 };
 
-/** Inputs: logits [n, classes], int64 targets [n]. Outputs: loss [n], log-probabilities [n, classes]. */
+/** Inputs: logits [n, classes], int64 targets [n]. Output: loss [n]. */
 export const SoftmaxCrossEntropyLoss: Operation<"SoftmaxCrossEntropyLoss"> = {
   infer(inputs) {
     const [logits, targets] = [required(inputs, 0, "SoftmaxCrossEntropyLoss"), required(inputs, 1, "SoftmaxCrossEntropyLoss")];
     if (logits.shape.length !== 2 || targets.shape.length !== 1 || targets.dtype !== "int64")
       throw internalError(`SoftmaxCrossEntropyLoss of ${describe(logits)} and ${describe(targets)} is not defined.`);
-    return [typed(logits, logits.shape.slice(0, 1)), typed(logits, logits.shape)];
+    return [typed(logits, logits.shape.slice(0, 1))];
   },
   gradient(rule) {
     const { builder, node } = rule;
-    return [
-      builder.softmaxCrossEntropyLossGradient(outputGradient(rule), outputOf(node, 1), inputOf(node, 1)),
-      undefined,
-    ];
+    return [builder.softmaxCrossEntropyLossGradient(outputGradient(rule), inputOf(node, 0), inputOf(node, 1)), undefined];
   },
-  lower(_node, target) {
-    const logProbabilities = target.requiredOutput(1);
-    const column = target.intermediate("targets");
-    const picked = target.intermediate("picked");
-    const negative = target.intermediate("negative");
+  lower(node, target) {
+    const [logits, targets] = [inputOf(node, 0), inputOf(node, 1)];
+    const rowColumn = typed(logits, [logits.shape[0] ?? 0, 1]);
+    const logProbabilities = target.intermediate("logProbabilities", logits);
+    const column = target.intermediate("targets", typed(targets, rowColumn.shape));
+    const picked = target.intermediate("picked", rowColumn);
+    const negative = target.intermediate("negative", rowColumn);
     const axes = target.constant("int64", [1], [1]);
     target.emit("LogSoftmax", [target.input(0)], [logProbabilities], { axis: -1 });
     target.emit("Unsqueeze", [target.input(1), axes], [column]);
@@ -96,13 +95,16 @@ export const SoftmaxCrossEntropyLoss: Operation<"SoftmaxCrossEntropyLoss"> = {
   interpret(_node, inputs) {
     const [logits, targets] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
     const width = logits.shape[1] ?? 1;
-    const logProbabilities = mapRows(logits, (row) => softmaxRow(row).map(Math.log));
+    const logProbabilities = mapRows(logits, logSoftmaxRow);
     const loss = targets.data.map((target, row) => -(logProbabilities.data[row * width + target] ?? 0));
-    return [{ shape: targets.shape, data: loss }, logProbabilities];
+    return [{ shape: targets.shape, data: loss }];
   },
 };
 
-/** Inputs: dy [n], log-probabilities [n, classes], int64 targets [n]. */
+/**
+ * Inputs: dy [n], logits [n, classes], int64 targets [n]. The probabilities are made again from the logits: the
+ * fused Softmax costs a fraction of Exp over kept log-probabilities.
+ */
 export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLossGradient"> = {
   infer: (inputs) =>
     [required(inputs, 1, "SoftmaxCrossEntropyLossGradient")].map(({ dtype, shape }) => ({ dtype, shape })),
@@ -110,27 +112,30 @@ export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLoss
     throw internalError("second derivatives of SoftmaxCrossEntropyLoss are not defined.");
   },
   lower(node, target) {
-    const probabilities = target.intermediate("probabilities");
+    const [weights, logits, targets] = [inputOf(node, 0), inputOf(node, 1), inputOf(node, 2)];
+    const rowColumn: Shape = [targets.shape[0] ?? 0, 1];
+    const probabilities = target.intermediate("probabilities", logits);
     const axes = target.constant("int64", [1], [1]);
-    const column = target.intermediate("targets");
-    const minusOne = target.intermediate("minusOne");
-    target.emit("Exp", [target.input(1)], [probabilities]);
+    const column = target.intermediate("targets", typed(targets, rowColumn));
+    const minusOne = target.intermediate("minusOne", typed(logits, rowColumn));
+    target.emit("Softmax", [target.input(1)], [probabilities], { axis: -1 });
     target.emit("Unsqueeze", [target.input(2), axes], [column]);
     const literal = target.constant("float32", [1, 1], [-1]);
-    target.emit("Expand", [literal, target.extents([inputOf(node, 2).shape[0] ?? 0, 1])], [minusOne]);
-    const weights = inputOf(node, 0);
-    const difference = isOnes(weights) ? target.output(0) : target.intermediate("difference");
+    target.emit("Expand", [literal, target.extents(rowColumn)], [minusOne]);
+    const difference = isOnes(weights) ? target.output(0) : target.intermediate("difference", logits);
     target.emit("ScatterElements", [probabilities, column, minusOne], [difference], { axis: 1, reduction: "add" });
     if (isOnes(weights)) return;
-    const perRow = target.intermediate("perRow");
+    const perRow = target.intermediate("perRow", typed(logits, rowColumn));
     target.emit("Unsqueeze", [target.input(0), axes], [perRow]);
     target.emit("Mul", [difference, perRow], [target.output(0)]);
   },
   interpret(_node, inputs) {
-    const [dy, logProbabilities, targets] = [arrayOf(inputs, 0), arrayOf(inputs, 1), arrayOf(inputs, 2)];
+    const [dy, logits, targets] = [arrayOf(inputs, 0), arrayOf(inputs, 1), arrayOf(inputs, 2)];
     return [
-      mapRows(logProbabilities, (row, index) =>
-        row.map((value, column) => (Math.exp(value) - Number(column === targets.data[index])) * (dy.data[index] ?? 0)),
+      mapRows(logits, (row, index) =>
+        logSoftmaxRow(row).map(
+          (value, column) => (Math.exp(value) - Number(column === targets.data[index])) * (dy.data[index] ?? 0),
+        ),
       ),
     ];
   },

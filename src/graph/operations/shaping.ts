@@ -1,6 +1,6 @@
 /** @file Operations that move elements without changing them. */
 import { internalError } from "../../errors.ts";
-import { addDimensions, evaluateDimension, sizeOf, subtractDimensions } from "../dimension.ts";
+import { addDimensions, broadcastShapes, evaluateDimension, sameShape, sizeOf, subtractDimensions } from "../dimension.ts";
 import type { Dimension } from "../dimension.ts";
 import { splitAtAxis, stridesOf, typed } from "../operation.ts";
 import type { Operation } from "../operation.ts";
@@ -22,11 +22,13 @@ export const Reshape: Operation<"Reshape"> = {
   lower(node, target) {
     const { shape } = node.attributes;
     const symbolic = shape.filter((dimension) => typeof dimension === "string").length;
-    const extents =
-      symbolic <= 1
-        ? target.constant("int64", [shape.length], shape.map((dimension) => (typeof dimension === "string" ? -1 : dimension)))
-        : target.extents(shape);
-    target.emit("Reshape", [target.input(0), extents], [target.output(0)]);
+    if (symbolic <= 1 && !shape.includes(0)) {
+      const extents = shape.map((dimension) => (typeof dimension === "string" ? -1 : dimension));
+      target.emit("Reshape", [target.input(0), target.constant("int64", [shape.length], extents)], [target.output(0)]);
+      return;
+    }
+    // Without `allowzero` an extent of 0 would mean "as in the input".
+    target.emit("Reshape", [target.input(0), target.extents(shape)], [target.output(0)], { allowzero: 1 });
   },
   interpret(node, inputs, dimensions) {
     const shape = node.attributes.shape.map((dimension) => evaluateDimension(dimension, dimensions));
@@ -110,6 +112,11 @@ export const Concat: Operation<"Concat"> = {
 export const Slice: Operation<"Slice"> = {
   infer(inputs, { axis, start, end }) {
     const x = required(inputs, 0, "Slice");
+    const extent = x.shape[axis];
+    const isWithin = (from: Dimension, to: Dimension | undefined) =>
+      typeof from === "string" || typeof to === "string" || (to !== undefined && from <= to);
+    if (!isWithin(0, start) || !isWithin(start, end) || !isWithin(end, extent))
+      throw internalError(`Slice of ${describe(x)} along ${axis} from ${start} to ${end}: out of range.`);
     return [typed(x, withAxis(x.shape, axis, subtractDimensions(end, start)))];
   },
   gradient(rule) {
@@ -175,7 +182,13 @@ export const Pad: Operation<"Pad"> = {
 };
 
 export const Expand: Operation<"Expand"> = {
-  infer: (inputs, { shape }) => [typed(required(inputs, 0, "Expand"), shape)],
+  infer(inputs, { shape }) {
+    const x = required(inputs, 0, "Expand");
+    const joint = broadcastShapes(x.shape, shape);
+    if (joint === undefined || !sameShape(joint, shape))
+      throw internalError(`Expand of ${describe(x)} to [${shape.join(", ")}]: the shapes do not fit.`);
+    return [typed(x, shape)];
+  },
   gradient: (rule) => [rule.builder.sumToShape(outputGradient(rule), inputOf(rule.node, 0).shape)],
   lower(node, target) {
     target.emit("Expand", [target.input(0), target.extents(node.attributes.shape)], [target.output(0)]);
@@ -239,13 +252,18 @@ export const ScatterRows: Operation<"ScatterRows"> = {
     rule.wanted[1] ? rule.builder.gather(outputGradient(rule), inputOf(rule.node, 0)) : undefined,
   ],
   lower(node, target) {
+    // ONNX Runtime's ScatterND adds rows of the same index in parallel without a lock and loses some of them;
+    // ScatterElements adds one after the other, but wants an index for each element.
     const updates = inputOf(node, 1);
-    const zero = target.constant("float32", [], [0]);
-    const zeros = target.intermediate("zeros");
-    const column = target.intermediate("indices");
-    target.emit("Expand", [zero, target.extents([node.attributes.rows, ...updates.shape.slice(1)])], [zeros]);
-    target.emit("Unsqueeze", [target.input(0), target.constant("int64", [1], [1])], [column]);
-    target.emit("ScatterND", [zeros, column, target.input(1)], [target.output(0)], { reduction: "add" });
+    const inner = updates.shape.slice(1);
+    const zero = target.constant(updates.dtype, [], [0]);
+    const [zeros, column, indices] = ["zeros", "column", "indices"].map((hint) => target.intermediate(hint));
+    if (!zeros || !column || !indices) return;
+    const columnShape = target.constant("int64", [updates.shape.length], [-1, ...inner.map(() => 1)]);
+    target.emit("Expand", [zero, target.extents([node.attributes.rows, ...inner])], [zeros]);
+    target.emit("Reshape", [target.input(0), columnShape], [column]);
+    target.emit("Expand", [column, target.extents([1, ...inner])], [indices]);
+    target.emit("ScatterElements", [zeros, indices, target.input(1)], [target.output(0)], { axis: 0, reduction: "add" });
   },
   interpret(node, inputs, dimensions) {
     const [indices, updates] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];

@@ -1,0 +1,41 @@
+/**
+ * @file What shared code must know of a method to keep its adapters in PEFT's format: how its configuration
+ * maps to `adapter_config.json`, and under which names its tensors are stored. Knows no method.
+ */
+import type { ModuleTable } from "../methods/contract.ts";
+import type { ModuleNames } from "../methods/targets.ts";
+
+/** The model an adapter's configuration is read or written for. */
+export interface FormatContext {
+  readonly modules: ModuleTable;
+  /** `model_type` of the base's config.json. */
+  readonly modelType: string;
+  /** What the file is called in error messages. */
+  readonly where: string;
+}
+
+/** How one method's adapters are stored. */
+export interface AdapterFormat<Configuration> {
+  /** Every field of PEFT's configuration class but those all methods have, with PEFT's default. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  /**
+   * Fields of `defaults` that deltafit understands. The others are kept as they are, and a value that changes
+   * what the adapter computes is refused by `fromPeft`.
+   */
+  readonly understood: readonly string[];
+  /** PEFT's default targets by `model_type`. */
+  readonly defaultTargets: Readonly<Record<string, ModuleNames>>;
+  /**
+   * The configuration from a file's fields.
+   * @throws DeltafitError `config-invalid`; `method-unsupported` naming a field that deltafit cannot honour;
+   * `target-unmatched` where the file has no targets and PEFT no default.
+   */
+  readonly fromPeft: (fields: Readonly<Record<string, unknown>>, context: FormatContext) => Configuration;
+  /** The understood fields of a file. */
+  readonly toPeft: (configuration: Configuration, context: FormatContext) => Record<string, unknown>;
+  /** Names in adapter_model.safetensors by parameter key. */
+  readonly fileNames: (configuration: Configuration, modules: ModuleTable) => (key: string) => string;
+}
+
+/** What PEFT puts in front of a module's path. */
+export const modulePrefix = "base_model.model.";

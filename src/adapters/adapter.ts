@@ -1,0 +1,96 @@
+/**
+ * @file An adapter: a method fitted to a base, with the values of its parameters. Knows no files.
+ */
+import type { Base } from "../base/base.ts";
+import { keyedGenerator } from "../base/initial-values.ts";
+import type { BoundMethod } from "../methods/contract.ts";
+import { entryValues, layOut } from "../methods/layout.ts";
+import type { ParameterLayout } from "../methods/layout.ts";
+import { insideModule } from "../methods/targets.ts";
+import type { Task } from "../models/forward.ts";
+import { methodTable } from "./method-table.ts";
+import type { MethodConfigurations, MethodEntry, MethodType } from "./method-table.ts";
+import { moduleOf } from "./peft-fields.ts";
+
+interface AdapterOf<Type extends MethodType> {
+  /** What a run with several adapters calls it; PEFT's own default is "default". */
+  readonly name: string;
+  /** `peft_type` of the method. */
+  readonly methodType: Type;
+  readonly configuration: MethodConfigurations[Type];
+  readonly method: BoundMethod;
+  /** Where each of the method's parameters lies in `values`. */
+  readonly layout: ParameterLayout;
+  /** All parameters, one after the other. */
+  readonly values: Float32Array;
+  /** Fields of its adapter_config.json that deltafit has no use for, written back as they were. */
+  readonly extraConfiguration: Readonly<Record<string, unknown>>;
+}
+
+/** An adapter of one of the methods; `methodType` tells which, and with it the type of the configuration. */
+export type Adapter<Type extends MethodType = MethodType> = { readonly [K in Type]: AdapterOf<K> }[Type];
+
+export interface CreateAdapterOptions<Type extends MethodType> {
+  readonly base: Base;
+  readonly type: Type;
+  readonly configuration: MethodConfigurations[Type];
+  /** Of the initial values. Each parameter's depend on it and on the parameter's own key. */
+  readonly seed: number;
+  readonly name?: string | undefined;
+}
+
+/**
+ * A new adapter with its initial values. The head of a classifier, and parameters that the checkpoint lacks, are
+ * trained with it.
+ * @throws DeltafitError `target-unmatched`, `config-invalid` or `method-unsupported`.
+ */
+export function createAdapter<Type extends MethodType>(options: CreateAdapterOptions<Type>): Adapter<Type> {
+  const { base, type, seed, name = "default" } = options;
+  const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
+  const configuration = entry.withSavedModules(options.configuration, trainedWithAdapter(base));
+  const adapter = bindAdapter(base, { name, type, configuration, extraConfiguration: {} });
+  const values = new Float32Array(adapter.layout.size);
+  for (const [index, { key, initial }] of adapter.method.parameters.entries()) {
+    const entryOfLayout = adapter.layout.entries[index];
+    if (entryOfLayout)
+      entryValues(values, entryOfLayout).set(
+        initial({ random: keyedGenerator(seed, key), base: (parameter) => base.read(parameter) }),
+      );
+  }
+  return withValues(adapter, values);
+}
+
+/** An adapter without its values. */
+export type BoundAdapter<Type extends MethodType> = Omit<AdapterOf<Type>, "values">;
+
+/** Fits a method to a base; allocates nothing. */
+export function bindAdapter<Type extends MethodType>(
+  base: Base,
+  given: {
+    readonly name: string;
+    readonly type: Type;
+    readonly configuration: MethodConfigurations[Type];
+    readonly extraConfiguration: Readonly<Record<string, unknown>>;
+  },
+): BoundAdapter<Type> {
+  const { name, type, configuration, extraConfiguration } = given;
+  const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
+  const method = entry.method.bind(configuration, base.modules);
+  const layout = layOut(method.parameters.map((spec) => ({ adapter: name, spec })));
+  return { name, methodType: type, configuration, method, layout, extraConfiguration };
+}
+
+/** The same adapter with other values, such as those after training. */
+export function withValues<Type extends MethodType>(adapter: BoundAdapter<Type>, values: Float32Array): Adapter<Type> {
+  return { ...adapter, values };
+}
+
+/** Tasks whose head belongs to the adapter, because no pretrained model brings it. */
+const tasksWithOwnHead: readonly Task[] = ["classification", "regression", "token-classification"];
+
+/** Modules that must be trained whole: the task's head, and what starts random because the checkpoint lacks it. */
+function trainedWithAdapter(base: Base): string[] {
+  const head = tasksWithOwnHead.includes(base.settings.task) ? base.modules.headModules : [];
+  const others = base.newParameters.filter((parameter) => !insideModule(head, parameter)).map(moduleOf);
+  return [...head, ...new Set(others)];
+}

@@ -1,0 +1,123 @@
+/**
+ * @file Adapter folders in PEFT's format: saved whole or not at all, loaded strictly. Every tensor of the file must
+ * be used, or be a copy that PEFT is known to add; every expected one must be there in its shape.
+ */
+import fs from "node:fs";
+import { join } from "node:path";
+import type { Base } from "../base/base.ts";
+import { DeltafitError } from "../errors.ts";
+import { writeFileAtomic, writeFolderAtomic } from "../files/atomic.ts";
+import { readJsonFile } from "../files/json.ts";
+import { hubCacheRepository, resolveInside } from "../files/paths.ts";
+import { quote } from "../files/quote.ts";
+import { readingFrom } from "../files/read.ts";
+import { openSafetensors, pickleHint, readFloat32 } from "../files/safetensors.ts";
+import type { SafetensorsFile } from "../files/safetensors.ts";
+import { writeSafetensors } from "../files/safetensors-write.ts";
+import { entryValues } from "../methods/layout.ts";
+import { float32Tensor } from "../tensor/tensor.ts";
+import { withValues } from "./adapter.ts";
+import type { Adapter, BoundAdapter } from "./adapter.ts";
+import { adapterCard } from "./card.ts";
+import { formatOf } from "./method-table.ts";
+import type { MethodType } from "./method-table.ts";
+import { bindPeftAdapter, readPeftHeader, toPeftConfiguration } from "./peft-configuration.ts";
+import { checkTensors } from "./tensor-match.ts";
+
+const configurationName = "adapter_config.json";
+const weightsName = "adapter_model.safetensors";
+const pickleName = "adapter_model.bin";
+const cardName = "README.md";
+/** Known ones have a few kilobytes. */
+const maximumConfigurationBytes = 4 * 2 ** 20;
+
+/**
+ * Writes an adapter folder; one that is there already is replaced as a whole.
+ * @throws DeltafitError `write-failed`, with what was there before untouched; `method-unsupported` for a method
+ * without a PEFT format.
+ */
+export async function saveAdapter(folder: string, adapter: Adapter, base: Base): Promise<void> {
+  await writeFolderAtomic(folder, (temporary) => {
+    writeAdapterFiles(temporary, adapter, base);
+  });
+}
+
+/** Writes the files of an adapter into a folder that is there, beside whatever else it holds. */
+export function writeAdapterFiles<Type extends MethodType>(folder: string, adapter: Adapter<Type>, base: Base): void {
+  const { layout, values } = adapter;
+  const configuration = toPeftConfiguration(adapter, base);
+  const fileName = fileNamesOf(adapter, base);
+  const entries = layout.entries.map((entry) => ({
+    name: fileName(entry.key),
+    tensor: float32Tensor(entry.shape, entryValues(values, entry)),
+  }));
+  writeSafetensors(join(folder, weightsName), entries, { format: "pt" });
+  writeFileAtomic(join(folder, configurationName), JSON.stringify(configuration, null, 2));
+  writeFileAtomic(join(folder, cardName), adapterCard(adapter, base));
+}
+
+function fileNamesOf<Type extends MethodType>(adapter: BoundAdapter<Type>, base: Base): (key: string) => string {
+  return formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
+}
+
+/** The checked files of an adapter folder. */
+export interface AdapterFiles {
+  /** adapter_config.json as parsed. */
+  readonly configuration: unknown;
+  readonly configurationPath: string;
+  readonly weights: SafetensorsFile;
+}
+
+/**
+ * Opens the files of an adapter folder without looking at what they mean.
+ * @throws DeltafitError `file-missing`; `file-refused` where the weights are pickled; `file-invalid`.
+ */
+export function openAdapterFolder(folder: string): AdapterFiles {
+  const names = readingFrom(folder, () => fs.readdirSync(folder));
+  const root = hubCacheRepository(folder);
+  if (!names.includes(configurationName))
+    throw new DeltafitError(
+      "file-missing",
+      `${quote(folder)} is no adapter: expected ${configurationName} in it.`,
+      "Name the folder that PEFT or deltafit saved the adapter into.",
+    );
+  const configurationPath = resolveInside(folder, configurationName, root);
+  const configuration = readJsonFile(configurationPath, maximumConfigurationBytes);
+  if (!names.includes(weightsName)) throw withoutWeights(folder, names);
+  return { configuration, configurationPath, weights: openSafetensors(resolveInside(folder, weightsName, root)) };
+}
+
+function withoutWeights(folder: string, names: readonly string[]): DeltafitError {
+  if (names.includes(pickleName))
+    return new DeltafitError("file-refused", `${quote(join(folder, pickleName))} is a Python pickle: expected ${weightsName}.`, pickleHint);
+  const message = `${quote(folder)} holds no weights: expected ${weightsName}.`;
+  return new DeltafitError("file-missing", message, "Check that the download or the copy is complete.");
+}
+
+/**
+ * Loads an adapter and fits it to a base. Weights of 16 bits come out as float32.
+ * @param name What a run with several adapters calls it.
+ * @throws DeltafitError `adapter-mismatch` listing what is missing, unexpected or of another shape; `config-invalid`,
+ * `method-unsupported` and `target-unmatched` for its configuration; `file-missing`, `file-refused`, `file-invalid`.
+ */
+export function loadAdapter(folder: string, base: Base, name = "default"): Adapter {
+  const { configuration, configurationPath, weights } = openAdapterFolder(folder);
+  const where = quote(configurationPath);
+  const header = readPeftHeader(configuration, where);
+  const adapter = bindPeftAdapter(header, base, name, where);
+  const fileName = fileNamesOf(adapter, base);
+  const expected = adapter.layout.entries.map((entry) => ({ ...entry, fileName: fileName(entry.key) }));
+  // Shapes come from the configuration: nothing is allocated before the file is known to hold as much.
+  checkTensors({ weights, expected, base, folder, baseModel: header.baseModel });
+  const values = new Float32Array(adapter.layout.size);
+  for (const entry of expected) {
+    const tensor = readFloat32(weights, entry.fileName, entryValues(values, entry));
+    if (!tensor.every(Number.isFinite)) throw notFinite(weights.path, entry.fileName);
+  }
+  return withValues<MethodType>(adapter, values);
+}
+
+function notFinite(path: string, tensor: string): DeltafitError {
+  const message = `Tensor ${quote(tensor)} of ${quote(path)} holds numbers that are not finite (NaN or infinity).`;
+  return new DeltafitError("file-invalid", message, "The training that made the adapter has diverged; take an earlier one.");
+}

@@ -1,0 +1,143 @@
+/**
+ * @file LoRA's adapters in PEFT's format: the fields of `LoraConfig` and the names of its tensors.
+ * Source: huggingface/peft, src/peft/tuners/lora/config.py, version 0.21.
+ */
+import { z } from "zod";
+import { DeltafitError } from "../errors.ts";
+import { parseWithSchema } from "../files/json.ts";
+import type { LoraConfiguration } from "../methods/lora.ts";
+import type { BiasTraining } from "../methods/saved-modules.ts";
+import { insideModule } from "../methods/targets.ts";
+import type { AdapterFormat } from "./adapter-format.ts";
+import { modulePrefix } from "./adapter-format.ts";
+import { loraTargets } from "./default-targets.ts";
+import { adaptedModules, refuseFields, shown, targetFieldDefaults, targetFields, targetsFromPeft, targetsToPeft } from "./peft-fields.ts";
+
+const patternSchema = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value).nullish();
+
+const understoodFields = {
+  ...targetFields,
+  r: z.int().positive().default(8),
+  lora_alpha: z.number().positive().default(8),
+  lora_dropout: z.number().min(0).lt(1).default(0),
+  use_rslora: z.boolean().default(false),
+  rank_pattern: patternSchema(z.int().positive()),
+  alpha_pattern: patternSchema(z.number().positive()),
+  bias: z.enum(["none", "all", "lora_only"]).default("none"),
+  lora_bias: z.boolean().default(false),
+  init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  // PEFT corrects a wrong value with a warning; the layout of the base's own matrices decides.
+  fan_in_fan_out: z.boolean().nullish(),
+};
+
+const schema = z.looseObject(understoodFields);
+
+/** Fields that make another method of the adapter, with the value that leaves them unused. */
+const unimplemented = {
+  use_dora: false,
+  use_qalora: false,
+  use_bdlora: false,
+  layer_replication: null,
+  target_parameters: [],
+  trainable_token_indices: [],
+  alora_invocation_tokens: null,
+  megatron_config: null,
+  loftq_config: {},
+  arrow_config: null,
+  kasa_config: null,
+  monteclora_config: null,
+  velora_config: null,
+  ensure_weight_tying: false,
+};
+
+const biasFromPeft = { none: "none", all: "all", lora_only: "adapted" } as const;
+const biasToPeft: Readonly<Record<BiasTraining, string>> = { none: "none", all: "all", adapted: "lora_only" };
+
+export const loraFormat: AdapterFormat<LoraConfiguration> = {
+  defaults: {
+    ...targetFieldDefaults,
+    r: 8,
+    lora_alpha: 8,
+    lora_dropout: 0,
+    fan_in_fan_out: false,
+    bias: "none",
+    use_rslora: false,
+    init_lora_weights: true,
+    rank_pattern: {},
+    alpha_pattern: {},
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    trainable_token_indices: null,
+    loftq_config: {},
+    eva_config: null,
+    corda_config: null,
+    lora_ga_config: null,
+    use_dora: false,
+    velora_config: null,
+    alora_invocation_tokens: null,
+    use_qalora: false,
+    qalora_group_size: 16,
+    monteclora_config: null,
+    layer_replication: null,
+    lora_bias: false,
+    target_parameters: null,
+    use_bdlora: null,
+    arrow_config: null,
+    kasa_config: null,
+    ensure_weight_tying: false,
+  },
+  understood: Object.keys(understoodFields),
+  defaultTargets: loraTargets,
+  fromPeft(raw, context) {
+    const fields = parseWithSchema(schema, raw, context.where);
+    refuseFields(raw, unimplemented, context.where);
+    return {
+      ...targetsFromPeft(fields, loraTargets, context),
+      rank: fields.r,
+      alpha: fields.lora_alpha,
+      dropout: fields.lora_dropout,
+      rankStabilised: fields.use_rslora,
+      rankPattern: fields.rank_pattern ?? undefined,
+      alphaPattern: fields.alpha_pattern ?? undefined,
+      bias: biasFromPeft[fields.bias],
+      loraBias: fields.lora_bias,
+      initialWeights: initialWeightsFromPeft(fields.init_lora_weights ?? true, context.where),
+    };
+  },
+  toPeft(configuration, { modules }) {
+    const adapted = adaptedModules(configuration, modules);
+    const linears = adapted.flatMap((path) => modules.linears.get(path) ?? []);
+    return {
+      ...targetsToPeft(configuration, modules, adapted),
+      r: configuration.rank,
+      lora_alpha: configuration.alpha,
+      lora_dropout: configuration.dropout,
+      fan_in_fan_out: linears.length > 0 && linears.every(({ layout }) => layout === "in-out"),
+      bias: biasToPeft[configuration.bias],
+      use_rslora: configuration.rankStabilised,
+      init_lora_weights: configuration.initialWeights,
+      rank_pattern: configuration.rankPattern ?? {},
+      alpha_pattern: configuration.alphaPattern ?? {},
+      lora_bias: configuration.loraBias,
+    };
+  },
+  fileNames(configuration, modules) {
+    const biases = new Set(adaptedModules(configuration, modules).map((path) => `${path}.bias`));
+    const saved = configuration.modulesToSave ?? [];
+    return (key) => {
+      // PEFT wraps an adapted layer, and the bias stays in what is wrapped.
+      const wrapped = biases.has(key) && !insideModule(saved, key);
+      return modulePrefix + (wrapped ? `${key.slice(0, -"bias".length)}base_layer.bias` : key);
+    };
+  },
+};
+
+function initialWeightsFromPeft(value: boolean | string, where: string): LoraConfiguration["initialWeights"] {
+  if (typeof value === "boolean" || value === "gaussian") return value;
+  throw new DeltafitError(
+    "method-unsupported",
+    `${where}: init_lora_weights is ${shown(value)}; expected true, false or "gaussian".`,
+    "Other initialisations change the base's weights as well. PEFT converts such an adapter to a plain LoRA when it " +
+      "is saved with path_initial_model_for_weight_conversion.",
+  );
+}

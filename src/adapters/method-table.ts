@@ -1,0 +1,81 @@
+/**
+ * @file The table of methods by `peft_type`, with the type of each one's configuration and how its adapters are
+ * stored. A new method is one row; nothing else in this room names a method.
+ */
+import { DeltafitError } from "../errors.ts";
+import { quote } from "../files/quote.ts";
+import type { Method } from "../methods/contract.ts";
+import { full } from "../methods/full.ts";
+import { lora } from "../methods/lora.ts";
+import type { LoraConfiguration } from "../methods/lora.ts";
+import type { ModuleNames } from "../methods/targets.ts";
+import type { AdapterFormat } from "./adapter-format.ts";
+import { defaultTargetsOf } from "./default-targets.ts";
+import { loraFormat } from "./lora-format.ts";
+
+/** The configuration of each method. */
+export interface MethodConfigurations {
+  readonly LORA: LoraConfiguration;
+  readonly FULL: Readonly<Record<never, never>>;
+}
+
+export type MethodType = keyof MethodConfigurations;
+
+export interface MethodEntry<Configuration> {
+  readonly method: Method<Configuration>;
+  /** The configuration with modules of the base trained whole besides. */
+  readonly withSavedModules: (configuration: Configuration, names: readonly string[]) => Configuration;
+  /** How its adapters are stored; `undefined` where there is no PEFT format for it. */
+  readonly format: AdapterFormat<Configuration> | undefined;
+}
+
+function addSavedModules<Configuration extends { readonly modulesToSave?: readonly string[] | undefined }>(
+  configuration: Configuration,
+  names: readonly string[],
+): Configuration {
+  return { ...configuration, modulesToSave: [...new Set([...(configuration.modulesToSave ?? []), ...names])] };
+}
+
+export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodConfigurations[Type]> } = {
+  LORA: { method: lora, withSavedModules: addSavedModules, format: loraFormat },
+  FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
+};
+
+/** Whether `peft_type` is that of a method deltafit implements. */
+export function isMethodType(type: string): type is MethodType {
+  return Object.hasOwn(methodTable, type);
+}
+
+/** The `peft_type`s whose adapter folders deltafit reads and writes, sorted. */
+export const storedMethodTypes: readonly string[] = Object.entries(methodTable)
+  .flatMap(([type, { format }]) => (format === undefined ? [] : [type]))
+  .sort();
+
+/**
+ * The modules PEFT adapts where none are named.
+ * @throws DeltafitError `target-unmatched` where PEFT has no default for the architecture.
+ */
+export function defaultTargets(type: MethodType, modelType: string): ModuleNames {
+  return defaultTargetsOf(methodTable[type].format?.defaultTargets ?? {}, modelType);
+}
+
+/** @throws DeltafitError `method-unsupported` where the method has no adapter folders. */
+export function formatOf<Type extends MethodType>(type: Type): AdapterFormat<MethodConfigurations[Type]> {
+  const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
+  if (entry.format !== undefined) return entry.format;
+  throw new DeltafitError(
+    "method-unsupported",
+    `The method ${type} has no adapter folder in PEFT's format.`,
+    "Merge it into the base, and write the whole model.",
+  );
+}
+
+/** @throws DeltafitError `method-unsupported` for a `peft_type` that deltafit does not implement. */
+export function requireMethodType(type: string, where: string): MethodType {
+  if (isMethodType(type)) return type;
+  throw new DeltafitError(
+    "method-unsupported",
+    `${where}: peft_type is ${quote(type)}, which deltafit does not implement.`,
+    `It reads adapters of the methods ${storedMethodTypes.join(", ")}.`,
+  );
+}

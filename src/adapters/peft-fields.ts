@@ -1,0 +1,128 @@
+/**
+ * @file Parts that the `adapter_config.json` of several PEFT methods have in common: target modules, layers,
+ * saved modules, and fields that must be off. Knows no method.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { DeltafitError } from "../errors.ts";
+import { insideModule, matchTargets, namesModule } from "../methods/targets.ts";
+import type { ModuleNames, TargetSettings } from "../methods/targets.ts";
+import type { ModuleTable } from "../methods/contract.ts";
+import { defaultTargetsOf } from "./default-targets.ts";
+import type { FormatContext } from "./adapter-format.ts";
+
+/** Far above what any model has modules. */
+const maximumNames = 2 ** 16;
+/** From this number of targets on PEFT shortens full paths to suffixes. */
+const minimumShortened = 20;
+
+export const nameListSchema = z.array(z.string()).max(maximumNames);
+const namesSchema = z.union([z.string(), nameListSchema]);
+
+/** Fields about which modules are meant. */
+export const targetFields = {
+  target_modules: namesSchema.nullish(),
+  exclude_modules: namesSchema.nullish(),
+  layers_to_transform: z.union([z.int().nonnegative(), z.array(z.int().nonnegative()).max(maximumNames)]).nullish(),
+  layers_pattern: namesSchema.nullish(),
+  modules_to_save: nameListSchema.nullish(),
+};
+
+type TargetFields = z.output<z.ZodObject<typeof targetFields>>;
+
+/** PEFT's defaults of {@link targetFields}. */
+export const targetFieldDefaults = {
+  target_modules: null,
+  exclude_modules: null,
+  layers_to_transform: null,
+  layers_pattern: null,
+  modules_to_save: null,
+};
+
+function listOf<Item>(value: Item | readonly Item[] | null | undefined): readonly Item[] | undefined {
+  if (value === null || value === undefined) return undefined;
+  const list = Array.isArray(value) ? (value as readonly Item[]) : [value as Item];
+  return list.length === 0 ? undefined : list;
+}
+
+/**
+ * The targets of a file; PEFT's default where it names none.
+ * @throws DeltafitError `target-unmatched`.
+ */
+export function targetsFromPeft(
+  fields: TargetFields,
+  defaults: Readonly<Record<string, ModuleNames>>,
+  { modules, modelType }: FormatContext,
+): TargetSettings {
+  return {
+    targets: fields.target_modules ?? defaultTargetsOf(defaults, modelType),
+    exclude: fields.exclude_modules ?? undefined,
+    layersToTransform: listOf(fields.layers_to_transform),
+    layersPattern: listOf(fields.layers_pattern),
+    modulesToSave: existingModules([...new Set(fields.modules_to_save)], modules),
+  };
+}
+
+/** PEFT names the heads of all architectures at once; those that a model lacks mean nothing to it. */
+const optionalModules: readonly string[] = ["classifier", "score", "qa_outputs"];
+
+function existingModules(names: readonly string[], modules: ModuleTable): readonly string[] {
+  const exists = (name: string) => [...modules.parameters.keys()].some((parameter) => insideModule([name], parameter));
+  return names.filter((name) => !optionalModules.includes(name) || exists(name));
+}
+
+/** The fields of a file that say which modules are meant. */
+export function targetsToPeft(settings: TargetSettings, modules: ModuleTable, adapted: readonly string[]): Record<string, unknown> {
+  const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
+  const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
+  return {
+    target_modules: everyLinear ? shortened(adapted, modules) : typeof targets === "string" ? targets : [...targets],
+    exclude_modules: exclude ?? null,
+    layers_to_transform: layersToTransform ?? null,
+    layers_pattern: layersPattern ?? null,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
+  };
+}
+
+/** Paths of the linear layers and embeddings that targets mean. */
+export function adaptedModules(settings: TargetSettings, modules: ModuleTable): string[] {
+  return matchTargets(settings, modules, { embeddings: true });
+}
+
+/** Full paths, or for long lists their last segments where these mean the same modules. */
+function shortened(paths: readonly string[], modules: ModuleTable): string[] {
+  if (paths.length < minimumShortened) return [...paths];
+  const suffixes = [...new Set(paths.map((path) => path.split(".").at(-1) ?? path))].sort();
+  const meant = new Set(paths);
+  const others = [...modules.parameters.keys()].map(moduleOf).filter((path) => !meant.has(path));
+  return others.some((path) => namesModule(suffixes, path)) ? [...paths] : suffixes;
+}
+
+/** The module path of a parameter's name. */
+export function moduleOf(parameter: string): string {
+  return parameter.slice(0, Math.max(0, parameter.lastIndexOf(".")));
+}
+
+/**
+ * Refuses fields that are set and would change what the adapter computes.
+ * @param off The value of each field that means "not used"; null and an empty object always do.
+ * @throws DeltafitError `method-unsupported` naming the field.
+ */
+export function refuseFields(fields: Readonly<Record<string, unknown>>, off: Readonly<Record<string, unknown>>, where: string): void {
+  for (const [name, unused] of Object.entries(off)) {
+    const value = fields[name];
+    const isOff = value === undefined || value === null || isDeepStrictEqual(value, unused) || isDeepStrictEqual(value, {});
+    if (isOff) continue;
+    throw new DeltafitError(
+      "method-unsupported",
+      `${where}: ${name} is ${shown(value)}, which deltafit does not implement.`,
+      "The adapter would compute something else without it, so it is not loaded.",
+    );
+  }
+}
+
+/** A value of a file as it is written, of bounded length. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
+}
