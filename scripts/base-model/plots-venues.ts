@@ -186,9 +186,9 @@ const comparison: Plot = {
       "{one} is family-friendly, but {two} is not.",
       "Children are welcome at both of them.",
       "Neither of them is family-friendly.",
-      "Families like {two} best, because it is (larger|quieter|cosy|bright|cheaper|closer|modern).",
+      "Families like {two} best, because it is (larger|quieter|cosy|bright|closer|modern).",
       "In {one} the staff are {@staffManner}, and in {two} they are {@staffManner}.",
-      "{two} is (cheaper|more expensive|larger|quieter|older) than {one}.",
+      "{two} is (larger|quieter|older|smaller) than {one}.",
     ),
   ],
   questions: [

@@ -37,8 +37,9 @@ export interface MergedWeights {
   /** Tensors that have to become each module's own, because an adapter changes one of several modules that share it. */
   readonly untied: readonly string[];
   /**
-   * Parameters whose values change although no adapter works on them, because they share a tensor with one that
-   * changes; the merged model then computes something else than the base with the adapter. PEFT merges the same way.
+   * Parameters that share a tensor with one that changes and so change with it. LoRA on a tied embedding adapts the
+   * lookup alone, but merged, as PEFT does it, it changes the output embedding as well: the merged model then computes
+   * something else than the base with the adapter.
    */
   readonly changedWith: readonly string[];
   /** The float32 values of one of `tensors`, row-major. Computed anew at every call. */
@@ -88,7 +89,7 @@ export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedW
   }
   const sessions = createSessions(base);
   return {
-    tensors: [...plans.values()],
+    tensors: [...plans.values()].map(({ name, stored, shape, graphHash }) => ({ name, stored, shape, graphHash })),
     modules: [...new Set(steps.map(({ rule }) => moduleOf(rule.only ?? rule.stored)))],
     untied,
     changedWith,

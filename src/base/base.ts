@@ -2,7 +2,7 @@
  * @file A base model on disk, opened for a task: its configuration, its checked tensors and where their float32
  * values lie. Knows no method and runs nothing.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { DeltafitError, internalError } from "../errors.ts";
 import { openCheckpoint } from "../files/checkpoint.ts";
@@ -24,8 +24,8 @@ import { randomWeights } from "./random-weights.ts";
 export interface Base {
   /** What the user called it: a hub id, or the folder. Written into adapters as `base_model_name_or_path`. */
   readonly name: string;
-  /** Its folder; `undefined` for random weights. */
-  readonly folder: string | undefined;
+  /** The folder of its configuration and tokenizer. */
+  readonly folder: string;
   readonly configuration: Readonly<Record<string, unknown>>;
   readonly model: Model;
   readonly settings: TaskSettings;
@@ -76,7 +76,7 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
     const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
     return {
       ...common,
-      folder: undefined,
+      folder: path.endsWith(".json") ? dirname(path) : path,
       newParameters: [],
       locate: (stored) => prepared.locate(stored),
       read: (given) => prepared.read(storedOf(given)),

@@ -92,6 +92,9 @@ function causalEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
           options.trainOnPrompt ?? false,
         );
       case "chat": {
+        if (!record.messages.some(({ role }) => role === "assistant")) {
+          return { dropped: "it has no turn of the assistant to train on" };
+        }
         const { inputIds, labels } = encodeChat(tokenizer, record.messages, { tools: record.tools });
         return cutCausal(
           inputIds,

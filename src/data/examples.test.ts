@@ -48,7 +48,7 @@ describe("causal language models", () => {
       "qu iet* Ġr* iver* <|endoftext|>*",
     );
     expect(shown(dataset("causal-lm", byteFallback, values).examples[0], byteFallback)).toBe(
-      "<s> ▁quiet* ▁r* iv* er* </s>*",
+      "<s> ▁quiet* ▁r* iver* </s>*",
     );
   });
 
@@ -206,7 +206,7 @@ test("refusals name the row", () => {
     [
       "All 2 rows were dropped; the first ("d.jsonl", line 1): it has no text to train on.",
       ""d.jsonl", line 2: "FOLDER/byte-level/tokenizer.json" cannot encode the text "\\ud800": it holds half of a surrogate pair, which is no character.",
-      ""d.jsonl", line 1: The conversation ("user") has no turn of the role "assistant" to train on.",
+      "All 1 rows were dropped; the first ("d.jsonl", line 1): it has no turn of the assistant to train on.",
       ""d.jsonl", line 1: The tokenizer "FOLDER/word-piece" names no end-of-sequence token, with which examples end.",
       ""d.jsonl", line 1: expected a label from 0 to 1, found "3".",
       "Sequence length: expected an integer above 3, the special tokens of a pair, found 3.",
@@ -214,6 +214,21 @@ test("refusals name the row", () => {
     ]
   `);
 });
+
+test("a tokenizer that never ends is stopped, and the row named", () => {
+  const endless: Tokenizer = {
+    ...byteLevel,
+    encode: (text) => {
+      while (text === "b");
+      return [9];
+    },
+  };
+  expect(failureOf(() => dataset("causal-lm", endless, [{ text: "a" }, { text: "b" }]))).toEqual({
+    code: "tokenizer-mismatch",
+    message: '"d.jsonl", line 2: encoding the rows up to here took more than 2000 ms.',
+    hint: "A regular expression in tokenizer.json or a loop in the chat template may be at fault.",
+  });
+}, 20_000);
 
 test("an example is shown token by token", () => {
   const [completion] = dataset("causal-lm", byteLevel, [{ prompt: "quiet:", completion: " boats" }]).examples;

@@ -103,7 +103,7 @@ export function keepTopK(logits: Float32Array, k: number): Float32Array {
 }
 
 /** A heap of the k largest so far, the smallest at its root: one pass over a vocabulary, nothing sorted. */
-function kthLargest(values: Float32Array, k: number): number {
+export function kthLargest(values: Float32Array, k: number): number {
   const heap = values.slice(0, k).sort();
   const at = (index: number): number => heap[index] ?? Infinity;
   for (const value of values.subarray(k)) {
@@ -173,6 +173,13 @@ export function softmax(logits: Float32Array): Float64Array {
   const exponentials = Float64Array.from(logits, (logit) => Math.exp(logit - maximum));
   const sum = exponentials.reduce((total, value) => total + value, 0);
   return exponentials.map((value) => value / sum);
+}
+
+/** Logarithms of the probabilities of logits. */
+export function logSoftmax(logits: Float32Array): Float32Array {
+  const maximum = largest(logits);
+  const logSum = maximum + Math.log(logits.reduce((total, logit) => total + Math.exp(logit - maximum), 0));
+  return logits.map((logit) => logit - logSum);
 }
 
 function largest(logits: Float32Array): number {

@@ -23,9 +23,12 @@ export function verify(graph: Graph): void {
     if (names.has(name)) throw internalError(`two outputs are called "${name}".`);
     names.add(name);
   }
-  const inputs = nodesOf(graph, "Input").map((node) => node.attributes.name);
-  const duplicate = inputs.find((name, index) => inputs.indexOf(name) !== index);
-  if (duplicate !== undefined) throw internalError(`two inputs of different types are called "${duplicate}".`);
+  const given = [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")];
+  const leafNames = new Map(given.map((node) => [node.attributes.name, node]));
+  const hidden = given.find((node) => leafNames.get(node.attributes.name) !== node);
+  if (hidden) throw internalError(`two different inputs or weights are called "${hidden.attributes.name}".`);
+  const clash = graph.outputs.find(({ name, value }) => (leafNames.get(name) ?? value.node) !== value.node);
+  if (clash) throw internalError(`the output "${clash.name}" is called like an input or weight.`);
 }
 
 function verifyTypes<K extends OperationName>(node: Node<K>, place: string): void {

@@ -7,12 +7,11 @@ import type { DataType } from "../tensor/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { termsOf } from "../graph/dimension.ts";
 import type { Dimension } from "../graph/dimension.ts";
-import { isOperation } from "../graph/graph.ts";
+import { attributeText, isOperation, nodesOf } from "../graph/graph.ts";
 import type { Graph, Node, OperationName, Value, ValueType } from "../graph/graph.ts";
 import { onnxDataType } from "../graph/operation.ts";
 import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/operation.ts";
 import { operationOf } from "../graph/operations/index.ts";
-import { hashText } from "../graph/print.ts";
 import { attributeType, encodeModel, externalLocation } from "./schema.ts";
 import type { AttributeMessage, NodeMessage, TensorMessage, ValueInfoMessage } from "./schema.ts";
 
@@ -43,13 +42,18 @@ class ModelWriter {
   /** Names of int64 [1] vectors by the dimension they hold. */
   readonly #dimensionNames = new Map<Dimension, string>();
   readonly #extentNames = new Map<string, string>();
+  readonly #constantNames = new Map<string, string>();
+  /** Names given from outside, which none made here may repeat. */
+  readonly #givenNames = new Set<string>();
   #intermediates = 0;
   readonly #intermediateTypes: ValueInfoMessage[] = [];
 
   constructor(graph: Graph) {
     this.#graph = graph;
     for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
+    for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")]) this.#givenNames.add(node.attributes.name);
     for (const { name, value } of graph.outputs) {
+      this.#givenNames.add(name);
       this.#used.add(value);
       if (!this.#names.has(value) && !isLeaf(value.node)) this.#names.set(value, name);
     }
@@ -117,7 +121,7 @@ class ModelWriter {
       output: (index) => output(index, false),
       requiredOutput: (index) => output(index, true),
       intermediate: (hint, type) => {
-        const name = `${hint}.${this.#intermediates++}`;
+        const name = this.#intermediate(hint);
         if (type) this.#intermediateTypes.push(valueInfo(name, type));
         return name;
       },
@@ -134,9 +138,17 @@ class ModelWriter {
     const known = this.#names.get(value);
     if (known !== undefined) return known;
     const suffix = value.outputIndex === 0 ? "" : `.${value.outputIndex}`;
-    const name = `${value.node.operation}_${value.node.id}${suffix}`;
+    const name = this.#fresh(`${value.node.operation}_${value.node.id}${suffix}`);
     this.#names.set(value, name);
     return name;
+  }
+
+  #intermediate(hint: string): string {
+    return this.#fresh(`${hint}.${this.#intermediates++}`);
+  }
+
+  #fresh(name: string): string {
+    return this.#givenNames.has(name) ? this.#fresh(`${name}'`) : name;
   }
 
   #emit(
@@ -157,8 +169,11 @@ class ModelWriter {
   }
 
   #constant(dtype: DataType, shape: readonly number[], data: readonly number[]): string {
-    const text = `${dtype} ${shape.join()} ${data.join()}`;
-    const name = `constant.${text.length < 40 ? text.replaceAll(" ", "_") : hashText(text)}`;
+    const text = `${dtype}${attributeText(shape)}${attributeText(data)}`;
+    const known = this.#constantNames.get(text);
+    if (known !== undefined) return known;
+    const name = this.#fresh(`constant.${text.length < 40 ? text : this.#constantNames.size}`);
+    this.#constantNames.set(text, name);
     this.#initializers.set(name, {
       name,
       data_type: onnxDataType[dtype],
@@ -176,7 +191,7 @@ class ModelWriter {
     if (known !== undefined) return known;
     const parts = shape.map((dimension) => this.#vectorOf(dimension));
     const [single] = parts;
-    const name = parts.length === 1 && single !== undefined ? single : `extents.${this.#intermediates++}`;
+    const name = parts.length === 1 && single !== undefined ? single : this.#intermediate("extents");
     if (parts.length !== 1) this.#emit("Concat", parts, [name], { axis: 0 });
     this.#extentNames.set(key, name);
     return name;
@@ -184,7 +199,7 @@ class ModelWriter {
 
   #extent(dimension: Dimension): string {
     if (typeof dimension === "number") return this.#constant("int64", [], [dimension]);
-    const name = `extent.${this.#intermediates++}`;
+    const name = this.#intermediate("extent");
     this.#emit("Squeeze", [this.#vectorOf(dimension), this.#constant("int64", [1], [0])], [name]);
     return name;
   }
@@ -211,7 +226,7 @@ class ModelWriter {
   }
 
   #combine(operation: "Mul" | "Add" | "Div", a: string, b: string): string {
-    const name = `extent.${this.#intermediates++}`;
+    const name = this.#intermediate("extent");
     this.#emit(operation, [a, b], [name]);
     return name;
   }
@@ -224,7 +239,7 @@ class ModelWriter {
       for (const [axis, dimension] of output.shape.entries()) {
         const [term, ...others] = termsOf(dimension);
         if (!term || others.length > 0 || term.symbols.length !== 1 || term.symbols[0] !== symbol) continue;
-        const name = `extent.${this.#intermediates++}`;
+        const name = this.#intermediate("extent");
         this.#emit("Shape", [node.attributes.name], [name], { start: axis, end: axis + 1 });
         return term.coefficient === 1 ? name : this.#combine("Div", name, this.#constant("int64", [1], [term.coefficient]));
       }

@@ -257,8 +257,9 @@ export const ScatterRows: Operation<"ScatterRows"> = {
     const updates = inputOf(node, 1);
     const inner = updates.shape.slice(1);
     const zero = target.constant(updates.dtype, [], [0]);
-    const [zeros, column, indices] = ["zeros", "column", "indices"].map((hint) => target.intermediate(hint));
-    if (!zeros || !column || !indices) return;
+    const zeros = target.intermediate("zeros", typed(updates, [node.attributes.rows, ...inner]));
+    const column = target.intermediate("column");
+    const indices = target.intermediate("indices", typed(inputOf(node, 0), updates.shape));
     const columnShape = target.constant("int64", [updates.shape.length], [-1, ...inner.map(() => 1)]);
     target.emit("Expand", [zero, target.extents([node.attributes.rows, ...inner])], [zeros]);
     target.emit("Reshape", [target.input(0), columnShape], [column]);

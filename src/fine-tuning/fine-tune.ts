@@ -1,0 +1,235 @@
+/**
+ * @file Fine-tuning from end to end: a base, an adapter and data in; a trained adapter on disk and a report out.
+ * The one place where data, training, evaluation and files meet.
+ */
+import fs from "node:fs";
+import { join } from "node:path";
+import { withValues } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { writeAdapterFiles } from "../adapters/folder.ts";
+import { writeMergedModel } from "../adapters/merged-model.ts";
+import { methodTable } from "../adapters/method-table.ts";
+import { storedParameters } from "../base/base.ts";
+import type { Base } from "../base/base.ts";
+import { batches } from "../data/batches.ts";
+import type { Batch, BatchCursor, BatchesOptions } from "../data/batches.ts";
+import type { Dataset } from "../data/examples.ts";
+import { maskExample } from "../data/masking.ts";
+import { DeltafitError } from "../errors.ts";
+import { Evaluator } from "../evaluation/evaluator.ts";
+import type { Metrics } from "../evaluation/evaluator.ts";
+import { writeFolderAtomic } from "../files/atomic.ts";
+import type { Tokenizer } from "../files/tokenizer.ts";
+import { hash } from "../graph/print.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import { languageObjective } from "../training/objective.ts";
+import { adamWDefaults } from "../training/optimiser.ts";
+import { runTraining } from "../training/run.ts";
+import type { Evaluation, PlacedBatch, TrainingEvent, TrainingPlan, TrainingProgress } from "../training/run.ts";
+import { Trainer } from "../training/trainer.ts";
+import { readTrainingState, writeTrainingState } from "./training-state.ts";
+import type { TrainingState } from "./training-state.ts";
+
+export interface FineTuneOptions {
+  readonly base: Base;
+  readonly tokenizer: Pick<Tokenizer, "padTokenId" | "eosTokenId" | "maskTokenId" | "vocabularySize">;
+  /** The adapter to train, with its initial values. */
+  readonly adapter: Adapter;
+  /** Adapters that are active but not trained. */
+  readonly frozen?: readonly Adapter[] | undefined;
+  readonly data: Dataset;
+  readonly evaluationData?: Dataset | undefined;
+  readonly batchSize: number;
+  /** Longest row in tokens. */
+  readonly sequenceLength: number;
+  readonly plan: TrainingPlan;
+  readonly weightDecay?: number | undefined;
+  /** Largest norm of the gradient; 0 for no limit. */
+  readonly clip?: number | undefined;
+  /** Seed of the order of the data, of dropout and of masking. */
+  readonly seed: number;
+  /** Folder for the adapter; nothing is written without it. */
+  readonly out?: string | undefined;
+  /** Go on from the state that an interrupted run left in `out`. */
+  readonly resume?: boolean | undefined;
+  readonly onEvent?: ((event: TrainingEvent) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly session?: SessionOptions | undefined;
+}
+
+export interface FineTuneResult {
+  /** The trained adapter as it was after the last step. */
+  readonly adapter: Adapter;
+  readonly steps: number;
+  /** Mean loss of each step before its update. */
+  readonly losses: readonly number[];
+  readonly evaluations: readonly Evaluation[];
+  readonly trainableParameters: number;
+  /** Parameters of the base, and what the adapter adds. */
+  readonly totalParameters: number;
+  readonly tokens: number;
+  readonly supervisedTokens: number;
+  readonly tokensPerSecond: number;
+  /** Size of the adapter's weights as stored. */
+  readonly adapterBytes: number;
+  /** Where the adapter, or the whole model of a method without adapters, was written. */
+  readonly folder: string | undefined;
+}
+
+/** Folder of checkpoints in the output folder: "last" to resume from, "best" by the evaluation. */
+export const checkpointFolder = (out: string, kind: "last" | "best"): string => join(out, "checkpoints", kind);
+
+/**
+ * Trains an adapter and writes it. An adapter that stood in the folder stays until the new one is complete.
+ * @throws DeltafitError `interrupted`, `not-finite`, `usage-invalid`, `data-invalid`, `write-failed`.
+ */
+export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
+  const { base, adapter, frozen = [], plan, seed, out, resume = false, session } = options;
+  const objective = languageObjective({ ...options, adapters: [adapter], frozen });
+  const settings = settingsOf(options, hash(objective.graph));
+  const state = resume && out !== undefined ? readTrainingState(checkpointFolder(out, "last"), settings) : undefined;
+  const progress = state?.progress ?? newProgress();
+  const trainer = await Trainer.create({
+    objective,
+    parameters: state?.parameters ?? adapter.values,
+    state: state?.optimiser,
+    seed,
+    optimiser: {
+      ...adamWDefaults,
+      weightDecay: options.weightDecay ?? adamWDefaults.weightDecay,
+      clip: options.clip === 0 ? undefined : (options.clip ?? adamWDefaults.clip),
+    },
+    ...(session ? { session } : {}),
+  });
+  const evaluator = options.evaluationData ? await Evaluator.create({ base, adapters: [...frozen, adapter], session }) : undefined;
+  try {
+    const current = () => withValues(adapter, trainer.parameters);
+    await runTraining({
+      trainer,
+      plan,
+      progress,
+      batches: placedBatches(options, objective.lengthMultiple, progress.cursor),
+      evaluate: evaluator && (() => evaluate(options, evaluator, trainer.parameters)),
+      isBetter,
+      save:
+        out === undefined
+          ? undefined
+          : (kind) => {
+              const training = { parameters: trainer.parameters, optimiser: trainer.state, progress, settings };
+              return saveCheckpoint(checkpointFolder(out, kind), base, current(), training);
+            },
+      onEvent: options.onEvent,
+      signal: options.signal,
+    });
+    if (out !== undefined) await writeResult(out, base, current());
+    return resultOf(base, current(), progress, out);
+  } finally {
+    await trainer.dispose();
+    await evaluator?.dispose();
+  }
+}
+
+function newProgress(): TrainingProgress<BatchCursor> {
+  return {
+    step: 0,
+    cursor: { epoch: 0, index: 0 },
+    losses: [],
+    evaluations: [],
+    tokens: 0,
+    supervisedTokens: 0,
+    stepSeconds: 0,
+    best: undefined,
+  };
+}
+
+/** What the numbers of a run depend on: a state of other settings is not resumed. */
+function settingsOf({ plan, batchSize, seed, data, weightDecay, clip }: FineTuneOptions, graph: string): TrainingState["settings"] {
+  const { steps, accumulate, learningRate, schedule, warmup } = plan;
+  const { examples, tokens } = data.report;
+  const numbers = { steps, accumulate, learningRate, schedule, warmup, batchSize, seed, examples, tokens };
+  return { ...numbers, weightDecay: weightDecay ?? null, clip: clip ?? null, graph };
+}
+
+function batchesOptions(options: FineTuneOptions, multiple: number): BatchesOptions {
+  const { tokenizer, base, batchSize, seed } = options;
+  const padTokenId = tokenizer.padTokenId ?? base.model.padTokenId ?? tokenizer.eosTokenId ?? 0;
+  return { padTokenId, padToMultipleOf: multiple, batchSize, seed, ...maskingOf(options) };
+}
+
+/** Masked language modelling chooses other tokens each epoch. */
+function maskingOf({ tokenizer, base, seed }: FineTuneOptions): Pick<BatchesOptions, "transform"> {
+  if (base.settings.task !== "masked-lm") return {};
+  const { maskTokenId, vocabularySize } = tokenizer;
+  if (maskTokenId === undefined)
+    throw new DeltafitError("tokenizer-mismatch", "The tokenizer has no mask token, which masked language modelling needs.", "Use an encoder's own tokenizer.");
+  const settings = { maskTokenId, vocabularySize, seed };
+  return { transform: (example, index, epoch) => ("labels" in example ? maskExample(example, index, epoch, settings) : example) };
+}
+
+function* placedBatches(options: FineTuneOptions, multiple: number, from: BatchCursor): Generator<PlacedBatch<Batch, BatchCursor>> {
+  for (const { batch, cursor } of batches(options.data.examples, batchesOptions(options, multiple), from))
+    yield { batch, cursor, tokens: batch.tokens };
+}
+
+async function evaluate(options: FineTuneOptions, evaluator: Evaluator, parameters: Float32Array): Promise<Metrics> {
+  const { evaluationData, frozen = [], adapter } = options;
+  const settings = { ...batchesOptions(options, 1), shuffle: false, bucketByLength: false, epochs: 1 };
+  const values = Object.fromEntries([...frozen.map(({ name, values: own }) => [name, own] as const), [adapter.name, parameters] as const]);
+  return evaluator.evaluate(evaluationBatches(evaluationData?.examples ?? [], settings), values);
+}
+
+/** Batches of rows in an order by length, which saves padding and changes no metric. */
+export function* evaluationBatches(examples: Dataset["examples"], settings: BatchesOptions): Generator<Batch> {
+  const sorted = [...examples].sort((a, b) => a.inputIds.length - b.inputIds.length);
+  for (const { batch } of batches(sorted, settings)) yield batch;
+}
+
+/** More accurate, or better correlated; otherwise of lower loss. */
+function isBetter(metrics: Metrics, best: Metrics): boolean {
+  const { loss = Infinity } = metrics;
+  const { loss: bestLoss = Infinity } = best;
+  const isClassifier = "f1" in metrics;
+  const [score, bestScore] = [metrics["accuracy"] ?? 0, best["accuracy"] ?? 0];
+  return isClassifier && score !== bestScore ? score > bestScore : loss < bestLoss;
+}
+
+const hasAdapterFolder = (adapter: Adapter) => methodTable[adapter.methodType].format !== undefined;
+
+async function saveCheckpoint(folder: string, base: Base, adapter: Adapter, state: TrainingState): Promise<void> {
+  await writeTrainingState(folder, state, (temporary) => {
+    if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, adapter, base);
+  });
+}
+
+/** The adapter in `out`, with the checkpoints that are there already; a whole model where the method has no adapters. */
+async function writeResult(out: string, base: Base, adapter: Adapter): Promise<void> {
+  if (!hasAdapterFolder(adapter)) {
+    await writeMergedModel(base, [adapter], out);
+    return;
+  }
+  await writeFolderAtomic(out, (temporary) => {
+    writeAdapterFiles(temporary, adapter, base);
+    const checkpoints = join(out, "checkpoints");
+    if (fs.existsSync(checkpoints)) fs.cpSync(checkpoints, join(temporary, "checkpoints"), { recursive: true });
+  });
+}
+
+function resultOf(base: Base, adapter: Adapter, progress: TrainingProgress<BatchCursor>, out: string | undefined): FineTuneResult {
+  const baseParameters = storedParameters(base.modules).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const own = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
+  const added = own.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  return {
+    adapter,
+    steps: progress.step,
+    losses: progress.losses,
+    evaluations: progress.evaluations,
+    trainableParameters: adapter.layout.size,
+    totalParameters: baseParameters + added,
+    tokens: progress.tokens,
+    supervisedTokens: progress.supervisedTokens,
+    tokensPerSecond: progress.tokens / Math.max(progress.stepSeconds, 1e-9),
+    adapterBytes: adapter.layout.size * Float32Array.BYTES_PER_ELEMENT,
+    folder: out,
+  };
+}
