@@ -81,7 +81,10 @@ export function bindAdapter<Type extends MethodType>(
 }
 
 /** The same adapter with other values, such as those after training. */
-export function withValues<Type extends MethodType>(adapter: BoundAdapter<Type>, values: Float32Array): Adapter<Type> {
+export function withValues<Type extends MethodType>(
+  adapter: BoundAdapter<Type>,
+  values: Float32Array,
+): Adapter<Type> {
   return { ...adapter, values };
 }
 

@@ -51,7 +51,10 @@ export const loraTargets: Readonly<Record<string, ModuleNames>> = {
  * The default targets of a model type.
  * @throws DeltafitError `target-unmatched` where PEFT has none for it.
  */
-export function defaultTargetsOf(table: Readonly<Record<string, ModuleNames>>, modelType: string): ModuleNames {
+export function defaultTargetsOf(
+  table: Readonly<Record<string, ModuleNames>>,
+  modelType: string,
+): ModuleNames {
   const targets = Object.hasOwn(table, modelType) ? table[modelType] : undefined;
   if (targets !== undefined) return targets;
   throw new DeltafitError(

@@ -43,7 +43,11 @@ export async function saveAdapter(folder: string, adapter: Adapter, base: Base):
 }
 
 /** Writes the files of an adapter into a folder that is there, beside whatever else it holds. */
-export function writeAdapterFiles<Type extends MethodType>(folder: string, adapter: Adapter<Type>, base: Base): void {
+export function writeAdapterFiles<Type extends MethodType>(
+  folder: string,
+  adapter: Adapter<Type>,
+  base: Base,
+): void {
   const { layout, values } = adapter;
   const configuration = toPeftConfiguration(adapter, base);
   const fileName = fileNamesOf(adapter, base);
@@ -56,7 +60,10 @@ export function writeAdapterFiles<Type extends MethodType>(folder: string, adapt
   writeFileAtomic(join(folder, cardName), adapterCard(adapter, base));
 }
 
-function fileNamesOf<Type extends MethodType>(adapter: BoundAdapter<Type>, base: Base): (key: string) => string {
+function fileNamesOf<Type extends MethodType>(
+  adapter: BoundAdapter<Type>,
+  base: Base,
+): (key: string) => string {
   return formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
 }
 
@@ -84,12 +91,20 @@ export function openAdapterFolder(folder: string): AdapterFiles {
   const configurationPath = resolveInside(folder, configurationName, root);
   const configuration = readJsonFile(configurationPath, maximumConfigurationBytes);
   if (!names.includes(weightsName)) throw withoutWeights(folder, names);
-  return { configuration, configurationPath, weights: openSafetensors(resolveInside(folder, weightsName, root)) };
+  return {
+    configuration,
+    configurationPath,
+    weights: openSafetensors(resolveInside(folder, weightsName, root)),
+  };
 }
 
 function withoutWeights(folder: string, names: readonly string[]): DeltafitError {
   if (names.includes(pickleName))
-    return new DeltafitError("file-refused", `${quote(join(folder, pickleName))} is a Python pickle: expected ${weightsName}.`, pickleHint);
+    return new DeltafitError(
+      "file-refused",
+      `${quote(join(folder, pickleName))} is a Python pickle: expected ${weightsName}.`,
+      pickleHint,
+    );
   const message = `${quote(folder)} holds no weights: expected ${weightsName}.`;
   return new DeltafitError("file-missing", message, "Check that the download or the copy is complete.");
 }
@@ -119,5 +134,9 @@ export function loadAdapter(folder: string, base: Base, name = "default"): Adapt
 
 function notFinite(path: string, tensor: string): DeltafitError {
   const message = `Tensor ${quote(tensor)} of ${quote(path)} holds numbers that are not finite (NaN or infinity).`;
-  return new DeltafitError("file-invalid", message, "The training that made the adapter has diverged; take an earlier one.");
+  return new DeltafitError(
+    "file-invalid",
+    message,
+    "The training that made the adapter has diverged; take an earlier one.",
+  );
 }

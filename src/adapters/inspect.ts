@@ -19,7 +19,11 @@ export interface AdapterInspection {
   readonly baseModel: string | undefined;
   /** adapter_config.json as parsed. */
   readonly configuration: unknown;
-  readonly tensors: readonly { readonly name: string; readonly dtype: StoredDataType; readonly shape: readonly number[] }[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly dtype: StoredDataType;
+    readonly shape: readonly number[];
+  }[];
   /** Numbers in the file. */
   readonly parameters: number;
   /** Of all tensors, as stored. */
@@ -42,7 +46,8 @@ export function inspectAdapter(folder: string): AdapterInspection {
   for (const { name, dtype } of tensors) {
     const isFloat = dtype === "float32" || dtype === "float16" || dtype === "bfloat16" || dtype === "float64";
     if (!isFloat) problems.push(`Tensor ${quote(name)} holds ${dtype}; expected floating point numbers.`);
-    else if (!readFloat32(weights, name).every(Number.isFinite)) problems.push(`Tensor ${quote(name)} holds NaN or infinity.`);
+    else if (!readFloat32(weights, name).every(Number.isFinite))
+      problems.push(`Tensor ${quote(name)} holds NaN or infinity.`);
   }
   return {
     folder,
@@ -72,6 +77,8 @@ function collect<Result>(problems: string[], read: () => Result): Result | undef
 const lastLayers = ["score.weight", "classifier.weight", "classifier.out_proj.weight"];
 
 function labelCountOf({ tensors }: SafetensorsFile): number | undefined {
-  const layer = lastLayers.map((name) => tensors.get(modulePrefix + name)).find((tensor) => tensor?.shape.length === 2);
+  const layer = lastLayers
+    .map((name) => tensors.get(modulePrefix + name))
+    .find((tensor) => tensor?.shape.length === 2);
   return layer?.shape[0];
 }

@@ -11,7 +11,15 @@ import { insideModule } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { modulePrefix } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
-import { adaptedModules, refuseFields, shown, targetFieldDefaults, targetFields, targetsFromPeft, targetsToPeft } from "./peft-fields.ts";
+import {
+  adaptedModules,
+  refuseFields,
+  shown,
+  targetFieldDefaults,
+  targetFields,
+  targetsFromPeft,
+  targetsToPeft,
+} from "./peft-fields.ts";
 
 const patternSchema = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value).nullish();
 

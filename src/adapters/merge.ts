@@ -75,7 +75,10 @@ export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedW
   const changedWith: string[] = [];
   for (const stored of new Set(steps.map(({ rule }) => rule.stored))) {
     const users = [...base.modules.parameters.values()].filter((parameter) => parameter.stored === stored);
-    const histories = users.map((user) => ({ user, steps: steps.filter(({ rule }) => appliesTo(rule, user)) }));
+    const histories = users.map((user) => ({
+      user,
+      steps: steps.filter(({ rule }) => appliesTo(rule, user)),
+    }));
     const [first] = histories;
     if (first === undefined) throw internalError(`a merge rule names ${stored}, which no module uses.`);
     // Modules that went through the same changes still share one tensor.
@@ -84,12 +87,18 @@ export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedW
       changedWith.push(...users.flatMap(({ name }) => (name === stored ? [] : [name])));
     } else {
       untied.push(stored);
-      for (const history of histories) plans.set(history.user.name, planTensor(base, history.user, history.steps));
+      for (const history of histories)
+        plans.set(history.user.name, planTensor(base, history.user, history.steps));
     }
   }
   const sessions = createSessions(base);
   return {
-    tensors: [...plans.values()].map(({ name, stored, shape, graphHash }) => ({ name, stored, shape, graphHash })),
+    tensors: [...plans.values()].map(({ name, stored, shape, graphHash }) => ({
+      name,
+      stored,
+      shape,
+      graphHash,
+    })),
     modules: [...new Set(steps.map(({ rule }) => moduleOf(rule.only ?? rule.stored)))],
     untied,
     changedWith,
@@ -139,13 +148,17 @@ function planTensor(base: Base, { name, stored, shape }: BaseParameter, steps: r
     };
     result = rule.merged({ builder, parameter }, result);
   }
-  if (result.shape.join() !== shape.join()) throw internalError(`merging ${name} gives the shape [${result.shape.join(", ")}].`);
+  if (result.shape.join() !== shape.join())
+    throw internalError(`merging ${name} gives the shape [${result.shape.join(", ")}].`);
   const graph = graphOf([{ name: output, value: result }]);
   return { name, stored, shape, graph, graphHash: hash(graph), result, feeds };
 }
 
 /** Sessions by the hash of their graph: one for all layers of a model. */
-function createSessions(base: Base): { run: (plan: Plan) => Promise<Float32Array>; dispose: () => Promise<void> } {
+function createSessions(base: Base): {
+  run: (plan: Plan) => Promise<Float32Array>;
+  dispose: () => Promise<void>;
+} {
   const sessions = new Map<string, Promise<Session>>();
   const feedOf = ({ feeds, name }: Plan, input: string): Tensor => {
     const feed = feeds.get(input);
@@ -163,7 +176,9 @@ function createSessions(base: Base): { run: (plan: Plan) => Promise<Float32Array
       }
       const session = sessions.get(graphHash) ?? cpu.createSession(graph, (weight) => base.locate(weight));
       sessions.set(graphHash, session);
-      const feeds = Object.fromEntries(nodesOf(graph, "Input").map(({ attributes: { name } }) => [name, feedOf(plan, name)]));
+      const feeds = Object.fromEntries(
+        nodesOf(graph, "Input").map(({ attributes: { name } }) => [name, feedOf(plan, name)]),
+      );
       const merged = (await (await session).run(feeds))[output]?.data;
       if (merged instanceof Float32Array) return merged;
       throw internalError(`the merge of ${plan.name} gives no float32 tensor.`);

@@ -22,7 +22,10 @@ import type { MergedTensor, MergedWeights } from "./merge.ts";
 const formatVersion = 1;
 
 /** Where each merged tensor lies in a folder: a file of float32 values each. */
-export function mergedLocations(folder: string, tensors: readonly MergedTensor[]): ReadonlyMap<string, WeightLocation> {
+export function mergedLocations(
+  folder: string,
+  tensors: readonly MergedTensor[],
+): ReadonlyMap<string, WeightLocation> {
   return new Map(
     tensors.map(({ name, shape }, index) => [
       name,
@@ -32,7 +35,10 @@ export function mergedLocations(folder: string, tensors: readonly MergedTensor[]
 }
 
 /** Computes merged tensors one after the other into files of a folder. */
-export async function storeMerged(folder: string, merged: MergedWeights): Promise<ReadonlyMap<string, WeightLocation>> {
+export async function storeMerged(
+  folder: string,
+  merged: MergedWeights,
+): Promise<ReadonlyMap<string, WeightLocation>> {
   const locations = mergedLocations(folder, merged.tensors);
   for (const [name, { path }] of locations) {
     const values = await merged.compute(name);
@@ -56,7 +62,10 @@ export async function withMergedWeights(base: Base, adapters: readonly Adapter[]
   const merged = mergeAdapters(base, adapters);
   try {
     const folder = join(cacheFolder(), "weights", `merged-${cacheKey(base, adapters, merged)}`);
-    if (!fs.existsSync(folder)) await writeFolderAtomic(folder, async (temporary) => void (await storeMerged(temporary, merged)));
+    if (!fs.existsSync(folder))
+      await writeFolderAtomic(folder, async (temporary) => {
+        await storeMerged(temporary, merged);
+      });
     return baseWith(base, merged, mergedLocations(folder, merged.tensors));
   } finally {
     await merged.dispose();

@@ -92,7 +92,7 @@ export async function writeMergedModel(
 }
 
 function refuseOverwritingBase(base: Base, folder: string): void {
-  if (base.folder === undefined || !fs.existsSync(folder)) return;
+  if (!fs.existsSync(folder)) return;
   const relative = path.relative(fs.realpathSync(folder), fs.realpathSync(base.folder));
   const isOutside = path.isAbsolute(relative) || relative.split(path.sep)[0] === "..";
   if (isOutside) return;
@@ -109,38 +109,65 @@ function modelEntries(
   dtype: NonNullable<WriteMergedModelOptions["dtype"]>,
   read: (name: string) => Float32Array,
 ): StreamedEntry[] {
-  const entry = (name: string, shape: readonly number[], stored: StoredDataType, values: () => Float32Array): StreamedEntry => {
+  const entry = (
+    name: string,
+    shape: readonly number[],
+    stored: StoredDataType,
+    values: () => Float32Array,
+  ): StreamedEntry => {
     const target = dtype === "as-stored" ? stored : dtype;
     return { name, shape, dtype: target, chunks: () => chunksOf(name, values(), target) };
   };
   if (base.source === undefined) {
     const names = new Set(merged.tensors.map(({ name }) => name));
     const kept = storedParameters(base.modules).filter(({ stored }) => !names.has(stored));
-    return [...kept, ...merged.tensors].map(({ name, shape }) => entry(name, shape, "float32", () => read(name)));
+    return [...kept, ...merged.tensors].map(({ name, shape }) =>
+      entry(name, shape, "float32", () => read(name)),
+    );
   }
   const { checkpoint, nameOf } = base.source;
   const mergedHere = new Map(merged.tensors.map((tensor) => [nameOf(tensor.name), tensor]));
   const stale = staleCopies(base, merged, nameOf);
   const added = merged.tensors.filter(({ name }) => !checkpoint.tensors.has(nameOf(name)));
-  const usual = [...checkpoint.tensors.values()].find((tensor) => floatTypes.includes(tensor.dtype))?.dtype ?? "float32";
+  const usual =
+    [...checkpoint.tensors.values()].find((tensor) => floatTypes.includes(tensor.dtype))?.dtype ?? "float32";
   const rename = outputNames(base, nameOf, added.length > 0);
   const existing = [...checkpoint.tensors.values()].flatMap((tensor) => {
     const change = mergedHere.get(tensor.name);
     if (change) return [entry(rename(tensor.name), tensor.shape, tensor.dtype, () => read(change.name))];
     if (stale.has(tensor.name)) return [];
     const isConverted = dtype !== "as-stored" && tensor.dtype !== dtype && floatTypes.includes(tensor.dtype);
-    if (isConverted) return [entry(rename(tensor.name), tensor.shape, tensor.dtype, () => checkpoint.readFloat32(tensor.name))];
+    if (isConverted)
+      return [
+        entry(rename(tensor.name), tensor.shape, tensor.dtype, () => checkpoint.readFloat32(tensor.name)),
+      ];
     const { shape } = tensor;
-    return [{ name: rename(tensor.name), shape, dtype: tensor.dtype, chunks: () => [checkpoint.readBytes(tensor.name)] }];
+    return [
+      {
+        name: rename(tensor.name),
+        shape,
+        dtype: tensor.dtype,
+        chunks: () => [checkpoint.readBytes(tensor.name)],
+      },
+    ];
   });
   const typeOf = (stored: string) => checkpoint.tensors.get(nameOf(stored))?.dtype ?? usual;
-  return [...existing, ...added.map(({ name, stored, shape }) => entry(name, shape, typeOf(stored), () => read(name)))];
+  return [
+    ...existing,
+    ...added.map(({ name, stored, shape }) => entry(name, shape, typeOf(stored), () => read(name))),
+  ];
 }
 
 /** Checkpoints may hold a tied tensor twice; the copy that nobody reads would keep the values from before. */
-function staleCopies(base: Base, { tensors }: MergedWeights, nameOf: (stored: string) => string): ReadonlySet<string> {
+function staleCopies(
+  base: Base,
+  { tensors }: MergedWeights,
+  nameOf: (stored: string) => string,
+): ReadonlySet<string> {
   const changed = new Set(tensors.map(({ stored }) => stored));
-  const copies = [...base.modules.parameters.values()].filter(({ name, stored }) => name !== stored && changed.has(stored));
+  const copies = [...base.modules.parameters.values()].filter(
+    ({ name, stored }) => name !== stored && changed.has(stored),
+  );
   return new Set(copies.map(({ name }) => nameOf(name)));
 }
 
@@ -148,7 +175,11 @@ function staleCopies(base: Base, { tensors }: MergedWeights, nameOf: (stored: st
  * Checkpoints of a bare body leave out its module's name. With a head beside it, the body's tensors get it back, since
  * other tools take names without it for a bare body.
  */
-function outputNames(base: Base, nameOf: (stored: string) => string, hasHead: boolean): (name: string) => string {
+function outputNames(
+  base: Base,
+  nameOf: (stored: string) => string,
+  hasHead: boolean,
+): (name: string) => string {
   const prefix = `${base.model.bodyPath}.`;
   const isBare = nameOf(`${prefix}x`) === "x";
   const heads = new Set([...base.modules.parameters.keys()].filter((name) => !name.startsWith(prefix)));
@@ -181,7 +212,11 @@ function narrowed(piece: Float32Array, dtype: StoredDataType): Float32Array | Fl
 }
 
 /** config.json of the merged model: the base's, with what the merge or the task's head changes. */
-function writtenConfiguration(base: Base, merged: MergedWeights, dtype: string): Readonly<Record<string, unknown>> {
+function writtenConfiguration(
+  base: Base,
+  merged: MergedWeights,
+  dtype: string,
+): Readonly<Record<string, unknown>> {
   const { configuration, model, settings } = base;
   const className = transformersClass(model.modelType, settings.task);
   const dtypeKey = "dtype" in configuration ? "dtype" : "torch_dtype";
@@ -208,7 +243,6 @@ function labelFields({ configuration, settings: { task, labelCount } }: Base): R
 }
 
 function copyFiles({ folder }: Base, target: string): void {
-  if (folder === undefined) return;
   const root = hubCacheRepository(folder);
   const present = new Set(fs.readdirSync(folder));
   for (const name of copiedFiles)

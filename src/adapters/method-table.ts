@@ -33,7 +33,10 @@ function addSavedModules<Configuration extends { readonly modulesToSave?: readon
   configuration: Configuration,
   names: readonly string[],
 ): Configuration {
-  return { ...configuration, modulesToSave: [...new Set([...(configuration.modulesToSave ?? []), ...names])] };
+  return {
+    ...configuration,
+    modulesToSave: [...new Set([...(configuration.modulesToSave ?? []), ...names])],
+  };
 }
 
 export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodConfigurations[Type]> } = {

@@ -20,7 +20,7 @@ import { headsOfTaskType, taskTypes, transformersClass, transformersModule } fro
 const peftVersion = "0.21.2";
 
 /** Regular expressions of a file run over the names of modules: known ones take microseconds. */
-const timeLimitMs = 5_000;
+const timeLimitMs = 1_000;
 
 const schema = z.looseObject({
   peft_type: z.string(),
@@ -70,11 +70,17 @@ function refuseOtherFormats(value: unknown, where: string): void {
   if (typeof value !== "object" || value === null || "peft_type" in value) return;
   const isMlx = "lora_parameters" in value || "fine_tune_type" in value;
   const isAdapterHub = "model_class" in value && "config" in value;
-  const found = isMlx ? "a configuration of mlx-lm" : isAdapterHub ? "a configuration of AdapterHub's adapters" : "an object without it";
+  const found = isMlx
+    ? "a configuration of mlx-lm"
+    : isAdapterHub
+      ? "a configuration of AdapterHub's adapters"
+      : "an object without it";
   throw new DeltafitError(
     "config-invalid",
     `${where} is not PEFT's: expected an object with "peft_type", found ${found}.`,
-    isMlx || isAdapterHub ? "Convert the adapter to PEFT's format." : "Check that the folder holds an adapter saved by PEFT or deltafit.",
+    isMlx || isAdapterHub
+      ? "Convert the adapter to PEFT's format."
+      : "Check that the folder holds an adapter saved by PEFT or deltafit.",
   );
 }
 
@@ -82,7 +88,12 @@ function refuseOtherFormats(value: unknown, where: string): void {
  * Fits a checked configuration to a base.
  * @throws DeltafitError `adapter-mismatch` where the adapter is for another task; what the method throws.
  */
-export function bindPeftAdapter(header: PeftHeader, base: Base, name: string, where: string): BoundAdapter<MethodType> {
+export function bindPeftAdapter(
+  header: PeftHeader,
+  base: Base,
+  name: string,
+  where: string,
+): BoundAdapter<MethodType> {
   checkTask(header, base, where);
   return withTimeLimit(
     timeLimitMs,
@@ -133,11 +144,18 @@ function checkTask({ taskType, baseModel }: PeftHeader, base: Base, where: strin
 }
 
 /** The whole adapter_config.json, with keys sorted as PEFT does. */
-export function toPeftConfiguration<Type extends MethodType>(adapter: Adapter<Type>, base: Base): Record<string, unknown> {
+export function toPeftConfiguration<Type extends MethodType>(
+  adapter: Adapter<Type>,
+  base: Base,
+): Record<string, unknown> {
   const { modelType } = base.model;
   const { task } = base.settings;
   const format = formatOf<Type>(adapter.methodType);
-  const written = format.toPeft(adapter.configuration, { modules: base.modules, modelType, where: "The configuration" });
+  const written = format.toPeft(adapter.configuration, {
+    modules: base.modules,
+    modelType,
+    where: "The configuration",
+  });
   const taskType = taskTypes[task];
   const className = transformersClass(modelType, task);
   const fields: Record<string, unknown> = {
@@ -159,6 +177,7 @@ export function toPeftConfiguration<Type extends MethodType>(adapter: Adapter<Ty
   // Of the heads that PEFT adds by itself it writes all names, whichever the model has.
   const heads = taskType === null ? [] : (headsOfTaskType[taskType] ?? []);
   const saved = Array.isArray(fields["modules_to_save"]) ? (fields["modules_to_save"] as unknown[]) : [];
-  if ("modules_to_save" in fields && heads.length > 0) fields["modules_to_save"] = [...new Set([...saved, ...heads])];
+  if ("modules_to_save" in fields && heads.length > 0)
+    fields["modules_to_save"] = [...new Set([...saved, ...heads])];
   return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -23,7 +23,9 @@ const namesSchema = z.union([z.string(), nameListSchema]);
 export const targetFields = {
   target_modules: namesSchema.nullish(),
   exclude_modules: namesSchema.nullish(),
-  layers_to_transform: z.union([z.int().nonnegative(), z.array(z.int().nonnegative()).max(maximumNames)]).nullish(),
+  layers_to_transform: z
+    .union([z.int().nonnegative(), z.array(z.int().nonnegative()).max(maximumNames)])
+    .nullish(),
   layers_pattern: namesSchema.nullish(),
   modules_to_save: nameListSchema.nullish(),
 };
@@ -55,7 +57,7 @@ export function targetsFromPeft(
   { modules, modelType }: FormatContext,
 ): TargetSettings {
   return {
-    targets: fields.target_modules ?? defaultTargetsOf(defaults, modelType),
+    targets: existingTargets(fields.target_modules ?? defaultTargetsOf(defaults, modelType), modules),
     exclude: fields.exclude_modules ?? undefined,
     layersToTransform: listOf(fields.layers_to_transform),
     layersPattern: listOf(fields.layers_pattern),
@@ -63,20 +65,40 @@ export function targetsFromPeft(
   };
 }
 
+/**
+ * Lists may name modules of several architectures: PEFT takes those that exist. Which are adapted then shows in the
+ * tensors of the file, and these are checked. A list of which nothing exists stays as it is, for the error to name.
+ */
+function existingTargets(targets: ModuleNames, modules: ModuleTable): ModuleNames {
+  if (typeof targets === "string") return targets;
+  const paths = [...modules.linears.keys(), ...modules.embeddings.keys()];
+  const existing = targets.filter((name) => paths.some((path) => namesModule([name], path)));
+  return existing.length > 0 ? existing : targets;
+}
+
 /** PEFT names the heads of all architectures at once; those that a model lacks mean nothing to it. */
 const optionalModules: readonly string[] = ["classifier", "score", "qa_outputs"];
 
 function existingModules(names: readonly string[], modules: ModuleTable): readonly string[] {
-  const exists = (name: string) => [...modules.parameters.keys()].some((parameter) => insideModule([name], parameter));
+  const exists = (name: string) =>
+    [...modules.parameters.keys()].some((parameter) => insideModule([name], parameter));
   return names.filter((name) => !optionalModules.includes(name) || exists(name));
 }
 
 /** The fields of a file that say which modules are meant. */
-export function targetsToPeft(settings: TargetSettings, modules: ModuleTable, adapted: readonly string[]): Record<string, unknown> {
+export function targetsToPeft(
+  settings: TargetSettings,
+  modules: ModuleTable,
+  adapted: readonly string[],
+): Record<string, unknown> {
   const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
   const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
   return {
-    target_modules: everyLinear ? shortened(adapted, modules) : typeof targets === "string" ? targets : [...targets],
+    target_modules: everyLinear
+      ? shortened(adapted, modules)
+      : typeof targets === "string"
+        ? targets
+        : [...targets],
     exclude_modules: exclude ?? null,
     layers_to_transform: layersToTransform ?? null,
     layers_pattern: layersPattern ?? null,
@@ -108,10 +130,18 @@ export function moduleOf(parameter: string): string {
  * @param off The value of each field that means "not used"; null and an empty object always do.
  * @throws DeltafitError `method-unsupported` naming the field.
  */
-export function refuseFields(fields: Readonly<Record<string, unknown>>, off: Readonly<Record<string, unknown>>, where: string): void {
+export function refuseFields(
+  fields: Readonly<Record<string, unknown>>,
+  off: Readonly<Record<string, unknown>>,
+  where: string,
+): void {
   for (const [name, unused] of Object.entries(off)) {
     const value = fields[name];
-    const isOff = value === undefined || value === null || isDeepStrictEqual(value, unused) || isDeepStrictEqual(value, {});
+    const isOff =
+      value === undefined ||
+      value === null ||
+      isDeepStrictEqual(value, unused) ||
+      isDeepStrictEqual(value, {});
     if (isOff) continue;
     throw new DeltafitError(
       "method-unsupported",
@@ -121,8 +151,8 @@ export function refuseFields(fields: Readonly<Record<string, unknown>>, off: Rea
   }
 }
 
-/** A value of a file as it is written, of bounded length. */
+/** A value of a JSON file as it is written, of bounded length. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
+  const text = JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }

@@ -53,7 +53,13 @@ const names = [
 const addedByPeft = /\.base_layer\.weight$|\.original_module\.|\.modules_to_save\./;
 
 /** Fields whose order or form means nothing, or that hold what deltafit always writes alike. */
-const incomparable = ["base_model_name_or_path", "target_modules", "layers_pattern", "layers_to_transform", "modules_to_save"];
+const incomparable = [
+  "base_model_name_or_path",
+  "target_modules",
+  "layers_pattern",
+  "layers_to_transform",
+  "modules_to_save",
+];
 
 function recordOf(value: unknown): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value as object));
@@ -64,7 +70,10 @@ function caseFolder(name: string): string {
 }
 
 async function baseOf(name: string): Promise<Base> {
-  const { base, task } = recordOf(readJsonFile(join(caseFolder(name), "case.json"))) as { base: string; task: string };
+  const { base, task } = recordOf(readJsonFile(join(caseFolder(name), "case.json"))) as {
+    base: string;
+    task: string;
+  };
   const tasks: Record<string, Task> = { "sequence-classification": "classification" };
   return openBase({ path: join(references, base), name: base, task: tasks[task] ?? (task as Task) });
 }
@@ -87,7 +96,9 @@ describe.each(names)("%s", (name) => {
     const original = join(caseFolder(name), "adapter");
     const folder = join(scratch, "again");
     await saveAdapter(folder, loadAdapter(original, base), base);
-    const [before, after] = [original, folder].map((path) => openSafetensors(join(path, "adapter_model.safetensors")));
+    const [before, after] = [original, folder].map((path) =>
+      openSafetensors(join(path, "adapter_model.safetensors")),
+    );
     const expected = [...before!.tensors.keys()].filter((tensor) => !addedByPeft.test(tensor)).sort();
     expect([...after!.tensors.keys()].sort()).toEqual(expected);
     expect(after!.metadata).toEqual({ format: "pt" });
@@ -95,18 +106,24 @@ describe.each(names)("%s", (name) => {
       expect(after!.tensors.get(tensor)!.shape).toEqual(before!.tensors.get(tensor)!.shape);
       expect(readFloat32(after!, tensor)).toEqual(readFloat32(before!, tensor));
     }
-    const [old, written] = [original, folder].map((path) => recordOf(readJsonFile(join(path, "adapter_config.json"))));
+    const [old, written] = [original, folder].map((path) =>
+      recordOf(readJsonFile(join(path, "adapter_config.json"))),
+    );
     expect(Object.keys(written!)).toEqual(Object.keys(old!));
-    for (const key of Object.keys(old!)) if (!incomparable.includes(key)) expect([key, written![key]]).toEqual([key, old![key]]);
+    for (const key of Object.keys(old!))
+      if (!incomparable.includes(key)) expect([key, written![key]]).toEqual([key, old![key]]);
     const sorted = (value: unknown) => (Array.isArray(value) ? [...new Set<unknown>(value)].sort() : value);
-    for (const key of ["target_modules", "modules_to_save"]) expect(sorted(written![key])).toEqual(sorted(old![key]));
+    for (const key of ["target_modules", "modules_to_save"])
+      expect(sorted(written![key])).toEqual(sorted(old![key]));
   });
 
   it.skipIf(!available)(`merges to PEFT's weights${skipped}`, async () => {
     const base = await baseOf(name);
     const merged = mergeAdapters(base, [loadAdapter(join(caseFolder(name), "adapter"), base)]);
     const expected = openSafetensors(join(caseFolder(name), "expected.safetensors"));
-    const touched = [...expected.tensors.keys()].flatMap((tensor) => (tensor.startsWith("merged.") ? [tensor.slice("merged.".length)] : []));
+    const touched = [...expected.tensors.keys()].flatMap((tensor) =>
+      tensor.startsWith("merged.") ? [tensor.slice("merged.".length)] : [],
+    );
     const own = new Set(merged.tensors.map((tensor) => tensor.name));
     for (const tensor of touched) {
       // A tensor that still is shared goes by the name it is stored under.
@@ -114,7 +131,11 @@ describe.each(names)("%s", (name) => {
       const values = await merged.compute(stored);
       const wanted = readFloat32(expected, `merged.${tensor}`);
       expect(values.length).toBe(wanted.length);
-      const worst = values.reduce((most, value, index) => Math.max(most, Math.abs(value - wanted[index]!) / (1 + Math.abs(wanted[index]!))), 0);
+      const worst = values.reduce(
+        (most, value, index) =>
+          Math.max(most, Math.abs(value - wanted[index]!) / (1 + Math.abs(wanted[index]!))),
+        0,
+      );
       expect(worst).toBeLessThan(2e-5);
     }
     // Nothing else changes.

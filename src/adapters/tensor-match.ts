@@ -33,27 +33,47 @@ export function checkTensors(request: MatchRequest): void {
   const missing = expected.filter(({ fileName }) => !weights.tensors.has(fileName));
   const misshapen = expected.flatMap(({ fileName, shape }) => {
     const found = weights.tensors.get(fileName)?.shape;
-    return found === undefined || found.join() === shape.join() ? [] : [() => `${fileName} is ${shapeText(found)}, expected ${shapeText(shape)}`];
+    return found === undefined || found.join() === shape.join()
+      ? []
+      : [() => `${fileName} is ${shapeText(found)}, expected ${shapeText(shape)}`];
   });
   const unexpected = [...weights.tensors.keys()].flatMap((name) => {
     const reason = byName.has(name) ? undefined : whyUnexpected(name, request);
     return reason === undefined ? [] : [{ name, reason }];
   });
   const problems = [
-    ...listed("missing", missing.map(({ fileName, shape }) => () => `${fileName} ${shapeText(shape)}`)),
-    ...listed("unexpected", unexpected.map(({ name, reason }) => () => `${quote(name)} (${reason === unknown ? nearest(name, expected) : reason})`)),
+    ...listed(
+      "missing",
+      missing.map(
+        ({ fileName, shape }) =>
+          () =>
+            `${fileName} ${shapeText(shape)}`,
+      ),
+    ),
+    ...listed(
+      "unexpected",
+      unexpected.map(
+        ({ name, reason }) =>
+          () =>
+            `${quote(name)} (${reason === unknown ? nearest(name, expected) : reason})`,
+      ),
+    ),
     ...listed("of another shape", misshapen),
   ];
   const isIncomplete = missing.length > 0 && unexpected.length === 0 && misshapen.length === 0;
   if (problems.length > 0) throw mismatch(request, problems, isIncomplete);
 }
 
-function mismatch({ folder, base, baseModel }: MatchRequest, problems: readonly string[], isIncomplete: boolean): DeltafitError {
-  const trainedOn = baseModel === undefined || baseModel === "" ? "" : ` It was trained on ${quote(baseModel)}.`;
-  const hint =
-    isIncomplete
-      ? "Check that the file is complete and that this is the base the adapter was trained on."
-      : "Open the base the adapter was trained on, for the same task and number of labels.";
+function mismatch(
+  { folder, base, baseModel }: MatchRequest,
+  problems: readonly string[],
+  isIncomplete: boolean,
+): DeltafitError {
+  const trainedOn =
+    baseModel === undefined || baseModel === "" ? "" : ` It was trained on ${quote(baseModel)}.`;
+  const hint = isIncomplete
+    ? "Check that the file is complete and that this is the base the adapter was trained on."
+    : "Open the base the adapter was trained on, for the same task and number of labels.";
   return new DeltafitError(
     "adapter-mismatch",
     `The adapter ${quote(folder)} does not fit the base ${quote(base.name)}. Tensors ${problems.join("; ")}.${trainedOn}`,
@@ -65,10 +85,12 @@ function mismatch({ folder, base, baseModel }: MatchRequest, problems: readonly 
 function listed(what: string, items: readonly (() => string)[]): string[] {
   if (items.length === 0) return [];
   const rest = items.length > maximumShown ? ` and ${items.length - maximumShown} more` : "";
-  return [`${what}: ${items
-    .slice(0, maximumShown)
-    .map((describe) => describe())
-    .join(", ")}${rest}`];
+  return [
+    `${what}: ${items
+      .slice(0, maximumShown)
+      .map((describe) => describe())
+      .join(", ")}${rest}`,
+  ];
 }
 
 function shapeText(shape: readonly number[]): string {
@@ -114,12 +136,18 @@ const roundingTolerance = 2 ** -7;
 const smallestNumber = 1e-6;
 
 /** @param agreement How close the copy must be to the base's values; `undefined` for what is never used. */
-function frozenCopy(parameter: string, name: string, request: MatchRequest, agreement: "exact" | "rounded" | undefined): string | undefined {
+function frozenCopy(
+  parameter: string,
+  name: string,
+  request: MatchRequest,
+  agreement: "exact" | "rounded" | undefined,
+): string | undefined {
   const { base, weights } = request;
   const frozen = base.modules.parameters.get(parameter);
   if (frozen === undefined) return `the base has no ${parameter}`;
   const found = weights.tensors.get(name)?.shape ?? [];
-  if (found.join() !== frozen.shape.join()) return `a copy of the base's ${parameter}, which is ${shapeText(frozen.shape)}, found ${shapeText(found)}`;
+  if (found.join() !== frozen.shape.join())
+    return `a copy of the base's ${parameter}, which is ${shapeText(frozen.shape)}, found ${shapeText(found)}`;
   if (agreement === undefined) return undefined;
   const values = base.read(parameter);
   const tolerance = agreement === "rounded" ? [roundingTolerance, smallestNumber] : [0, 0];
@@ -133,7 +161,8 @@ function frozenCopy(parameter: string, name: string, request: MatchRequest, agre
 
 function trainedCopy(parameter: string, name: string, { weights }: MatchRequest): string | undefined {
   const [copy, own] = [weights.tensors.get(name), weights.tensors.get(parameter)];
-  if (!copy || own?.shape.join() !== copy.shape.join()) return `a copy of ${parameter}, which is not in the file in this shape`;
+  if (!copy || own?.shape.join() !== copy.shape.join())
+    return `a copy of ${parameter}, which is not in the file in this shape`;
   const values = readFloat32(weights, parameter);
   const same = readFloat32(weights, name).every((value, index) => value === values[index]);
   return same ? undefined : `a copy of ${parameter} with other values`;

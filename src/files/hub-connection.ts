@@ -99,7 +99,7 @@ function authorization(connection: HubConnection, url: URL): Record<string, stri
 }
 
 function redirectTarget(from: URL, location: string): URL {
-  const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
   const isAllowed = to?.protocol === "https:" || (to?.protocol === "http:" && from.protocol === "http:");
   if (to !== undefined && isAllowed && to.username === "" && to.password === "") return to;
   throw new Error("a redirect to an address that is not allowed");
@@ -117,9 +117,8 @@ function reasonOf(error: unknown): string {
   return "unknown reason";
 }
 
-/** A request that failed without an answer. Errors of deltafit itself are passed on. */
-export function unreachableError(connection: HubConnection, error: unknown): unknown {
-  if (DeltafitError.isInstance(error)) return error;
+/** A request that failed without an answer. */
+export function unreachableError(connection: HubConnection, error: unknown): DeltafitError {
   const message = `The hub at ${connection.endpoint} cannot be reached: ${reasonOf(error)}.`;
   const hint = "Check the network and HF_ENDPOINT, or name a local folder.";
   return new DeltafitError("hub-unavailable", message, hint, error);

@@ -102,8 +102,9 @@ async function fill(source: DownloadSource, file: HubFile, state: PartialFile): 
     if (failure === undefined) return;
     fruitless = state.bytesDone > before ? 1 : fruitless + 1;
     if (fruitless >= maximumFruitlessTries) throw failure;
-    await pause(source.retryDelayMs * 2 ** (fruitless - 1));
-    if (connection.signal?.aborted === true) throw failure;
+    const options = connection.signal === undefined ? {} : { signal: connection.signal };
+    // Being stopped only ends the pause: the next request then says so.
+    await pause(source.retryDelayMs * 2 ** (fruitless - 1), undefined, options).catch(() => undefined);
   }
 }
 
@@ -146,9 +147,8 @@ async function transfer(
           `${quote(file.name)} ends after ${state.bytesDone} of ${file.byteLength} bytes`,
         );
   } catch (error) {
-    const failure = unreachableError(connection, error);
-    if (DeltafitError.isInstance(failure) && failure !== error) return failure;
-    throw failure;
+    if (DeltafitError.isInstance(error)) throw error;
+    return unreachableError(connection, error);
   } finally {
     watch.end();
   }

@@ -85,7 +85,7 @@ function checkedFetch(connection: HubConnection, target: HubTarget): typeof fetc
   let pages = 0;
   return async (input) => {
     if (++pages > maximumPages) throw strangeAnswerError(connection, "its list of files does not end");
-    const url = new URL(input instanceof Request ? input.url : input);
+    const url = new URL(typeof input === "string" || input instanceof URL ? input : input.url);
     const watch = watchRequest(connection);
     try {
       const response = await requestFromHub(connection, url, { accept: "application/json" }, watch);
@@ -94,7 +94,7 @@ function checkedFetch(connection: HubConnection, target: HubTarget): typeof fetc
       const body = await readBounded(connection, response, watch);
       return new Response(body, link === null ? {} : { headers: { link } });
     } catch (error) {
-      throw unreachableError(connection, error);
+      throw DeltafitError.isInstance(error) ? error : unreachableError(connection, error);
     } finally {
       watch.end();
     }

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { DeltafitError } from "../errors.ts";
 import {
+  blobPath,
   cachedCommit,
   checkFreeSpace,
   fileByteLength,
@@ -90,6 +91,7 @@ async function resolveFolder(set: HubFileSet, reference: string, options: HubOpt
   const { onProgress, retryDelayMs = 500 } = options;
   const source = { connection, target, commit, repository, onProgress, retryDelayMs };
   await fetchSnapshot(set, source, listing);
+  rememberCommit(source, options);
   return snapshotFolder(repository, commit);
 }
 
@@ -165,7 +167,6 @@ function snapshotDespite(
   return found.folder;
 }
 
-/** The reference is written last: until then the snapshot it named before is the one that counts. */
 async function fetchSnapshot(set: HubFileSet, source: DownloadSource, listing: HubListing): Promise<void> {
   const { target, repository, commit } = source;
   const where = `The hub ${set.kind} ${quote(target.id)} (revision ${quote(target.revision)})`;
@@ -181,7 +182,19 @@ async function fetchSnapshot(set: HubFileSet, source: DownloadSource, listing: H
     }
     await fetchFiles(source, listing, shards);
   }
-  writeReference(repository, target.revision, commit);
+}
+
+/**
+ * Last of all: until the snapshot is complete, the one that the branch named before is the one that counts. A complete
+ * snapshot in a cache that may not be written (a shared one, say) is used all the same.
+ */
+function rememberCommit({ repository, target, commit }: DownloadSource, options: HubOptions): void {
+  try {
+    writeReference(repository, target.revision, commit);
+  } catch (error) {
+    if (!DeltafitError.isInstance(error)) throw error;
+    options.onNotice?.(error.message);
+  }
 }
 
 async function fetchFiles(
@@ -198,9 +211,12 @@ async function fetchFiles(
     );
   if (missing.length === 0) return;
   writingTo(repository, () => fs.mkdirSync(repository, { recursive: true }));
+  const absent = missing.filter(
+    (file) => fileByteLength(blobPath(repository, file.digest)) !== file.byteLength,
+  );
   checkFreeSpace(
     repository,
-    missing.reduce((sum, file) => sum + file.byteLength, 0),
+    absent.reduce((sum, file) => sum + file.byteLength, 0),
   );
   for (const file of missing) {
     await downloadBlob(source, file);

@@ -1,6 +1,7 @@
 /** @file Tiny decoders with random weights, and LoRA adapters with random values, for tests that run a whole model. */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { vi } from "vitest";
 import { openBase } from "../../src/base/base.ts";
 import type { Base } from "../../src/base/base.ts";
 import type { GenerationAdapter } from "../../src/generation/generate.ts";
@@ -29,14 +30,16 @@ export const tinyConfigurations = {
 
 /** Opens a tiny model for causal-lm; its weights depend on the configuration and `seed`. */
 export async function tinyBase(configuration: Readonly<Record<string, unknown>>, seed = 1): Promise<Base> {
-  const file = path.join(temporaryFolder(), "config.json");
+  const folder = temporaryFolder();
+  vi.stubEnv("DELTAFIT_CACHE", path.join(folder, "cache"));
+  const file = path.join(folder, "config.json");
   writeFileSync(file, JSON.stringify(configuration));
   return openBase({ path: file, name: "tiny", task: "causal-lm", randomWeights: seed });
 }
 
 /** A LoRA adapter over every linear layer with random values, so that it changes what the model says. */
 export function randomLora(base: Base, name: string, seed: number, settings: { readonly alpha?: number; readonly modulesToSave?: readonly string[] } = {}): GenerationAdapter {
-  const method = lora.bind({ ...loraDefaults, rank: 2, targetModules: "all-linear", ...settings }, base.modules);
+  const method = lora.bind({ ...loraDefaults, rank: 2, targets: "all-linear", ...settings }, base.modules);
   const layout = layOut(method.parameters.map((spec) => ({ adapter: name, spec })));
   return { name, method, layout, values: new TorchGenerator(seed).normal(layout.size, 0, 0.3) };
 }

@@ -183,7 +183,7 @@ export const LayerNormalization: Operation<"LayerNormalization"> = {
   },
   lower(node, target) {
     const inputs = [target.input(0), target.input(1), ...(node.inputs[2] ? [target.input(2)] : [])];
-    target.emit("LayerNormalization", inputs, [target.output(0), target.output(1), target.output(2)], {
+    target.emit("LayerNormalization", inputs, [target.requiredOutput(0), target.output(1), target.output(2)], {
       axis: -1,
       epsilon: { float: node.attributes.epsilon },
     });
@@ -226,7 +226,7 @@ export const RMSNormalization: Operation<"RMSNormalization"> = {
     target.emit(
       "SimplifiedLayerNormalization",
       [target.input(0), target.input(1)],
-      [target.output(0), target.output(1)],
+      [target.requiredOutput(0), target.output(1)],
       { axis: -1, epsilon: { float: node.attributes.epsilon } },
     );
   },
