@@ -23,10 +23,12 @@ const { values } = parseArgs({
   options: {
     folder: { type: "string", default: "base" },
     documents: { type: "string", default: "124000" },
-    epochs: { type: "string", default: "2" },
+    epochs: { type: "string", default: "1" },
     "learning-rate": { type: "string", default: "3e-3" },
     threads: { type: "string", default: "0" },
     seed: { type: "string", default: "1" },
+    /** Folder of the run's state: an interrupted run goes on from there. */
+    state: { type: "string" },
   },
 });
 const { folder } = values;
@@ -74,7 +76,8 @@ const plan = {
   learningRate: Number(values["learning-rate"]),
   schedule: "cosine" as const,
   warmup: 60,
-  evaluateEvery: 250,
+  evaluateEvery: 100,
+  saveEvery: 100,
 };
 const weightDecay = 0.1;
 const started = performance.now();
@@ -90,6 +93,8 @@ const result = await fineTune({
   weightDecay,
   clip: 1,
   seed,
+  out: values.state,
+  resume: true,
   session: { threads: Number(values.threads) },
   onEvent(event) {
     if (event.type === "step-end" && event.step % 20 === 0)

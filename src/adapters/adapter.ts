@@ -30,8 +30,11 @@ interface AdapterOf<Type extends MethodType> {
 /** An adapter of one of the methods; `methodType` tells which, and with it the type of the configuration. */
 export type Adapter<Type extends MethodType = MethodType> = { readonly [K in Type]: AdapterOf<K> }[Type];
 
+/** What an adapter must know of a base: also a module of the user's own has it. */
+export type AdaptableBase = Pick<Base, "modules" | "read" | "newParameters" | "settings">;
+
 export interface CreateAdapterOptions<Type extends MethodType> {
-  readonly base: Base;
+  readonly base: AdaptableBase;
   readonly type: Type;
   readonly configuration: MethodConfigurations[Type];
   /** Of the initial values. Each parameter's depend on it and on the parameter's own key. */
@@ -65,7 +68,7 @@ export type BoundAdapter<Type extends MethodType> = Omit<AdapterOf<Type>, "value
 
 /** Fits a method to a base; allocates nothing. */
 export function bindAdapter<Type extends MethodType>(
-  base: Base,
+  base: Pick<Base, "modules">,
   given: {
     readonly name: string;
     readonly type: Type;
@@ -92,7 +95,7 @@ export function withValues<Type extends MethodType>(
 const tasksWithOwnHead: readonly Task[] = ["classification", "regression", "token-classification"];
 
 /** Modules that must be trained whole: the task's head, and what starts random because the checkpoint lacks it. */
-function trainedWithAdapter(base: Base): string[] {
+function trainedWithAdapter(base: AdaptableBase): string[] {
   const head = tasksWithOwnHead.includes(base.settings.task) ? base.modules.headModules : [];
   const others = base.newParameters.filter((parameter) => !insideModule(head, parameter)).map(moduleOf);
   return [...head, ...new Set(others)];

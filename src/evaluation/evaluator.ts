@@ -2,8 +2,10 @@
 import type { Base } from "../base/base.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Device, Session, SessionOptions } from "../runtime/session.ts";
-import { buildEvaluationGraph, frozenInput } from "../tasks/graphs.ts";
-import type { TaskAdapter, TaskGraph } from "../tasks/graphs.ts";
+import { buildEvaluationGraph } from "../tasks/graphs.ts";
+import { frozenInput } from "../tasks/pass.ts";
+import type { TaskGraph } from "../tasks/graphs.ts";
+import type { TaskAdapter } from "../tasks/pass.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import type { TaskBatch } from "../tasks/feeds.ts";
 import { float32Tensor } from "../tensor/tensor.ts";

@@ -183,7 +183,7 @@ function explainRefusal(
   if (status === 401 || status === 404) {
     const means = token === undefined ? "set HF_TOKEN" : `the token from ${token.source} may not see it`;
     const problem = `The hub at ${endpoint} has no ${target.kind} ${quote(target.id)}, or it is private`;
-    return [problem, `Check the name. If it is private: ${means}.`];
+    return [problem, `Check the name: it is no folder here either. If it is private: ${means}.`];
   }
   if (status === 429) {
     const problem = `The hub at ${endpoint} takes no more requests for now`;

@@ -15,7 +15,11 @@ const end = 4;
 type Logits = (history: readonly number[]) => Float32Array;
 
 /** Logits that depend on the last two tokens. */
-const table: Logits = (history) => Float32Array.from({ length: vocabulary }, (_, id) => 2 * Math.sin(1 + 7.3 * id + 3.1 * (history.at(-1) ?? 0) + 1.7 * (history.at(-2) ?? 0)));
+const table: Logits = (history) =>
+  Float32Array.from(
+    { length: vocabulary },
+    (_, id) => 2 * Math.sin(1 + 7.3 * id + 3.1 * (history.at(-1) ?? 0) + 1.7 * (history.at(-2) ?? 0)),
+  );
 
 function decoderOf(logits: Logits): BeamDecoder {
   let rows: number[][] = [[]];
@@ -31,13 +35,18 @@ function decoderOf(logits: Logits): BeamDecoder {
 }
 
 /** The text with the best score of all that end within the limit. */
-function bestOfAll(logits: Logits, prompt: readonly number[], { limit, lengthPenalty, stopTokens }: BeamSettings): number[] {
+function bestOfAll(
+  logits: Logits,
+  prompt: readonly number[],
+  { limit, lengthPenalty, stopTokens }: BeamSettings,
+): number[] {
   let best = { tokens: [] as number[], score: -Infinity };
   const visit = (tokens: number[], sum: number): void => {
     for (const [id, logProbability] of logSoftmax(logits([...prompt, ...tokens])).entries()) {
       const [next, total] = [[...tokens, id], sum + logProbability];
       if (!stopTokens.has(id) && next.length < limit) visit(next, total);
-      else if (total / next.length ** lengthPenalty > best.score) best = { tokens: next, score: total / next.length ** lengthPenalty };
+      else if (total / next.length ** lengthPenalty > best.score)
+        best = { tokens: next, score: total / next.length ** lengthPenalty };
     }
   };
   visit([], 0);
@@ -53,8 +62,11 @@ describe("beamSearch", () => {
       const given: BeamSettings = { ...settings, lengthPenalty, beams: vocabulary ** 3 };
       // Without stop tokens no search can end early, so that all of them are compared.
       const endless = { ...given, stopTokens: new Set<number>() };
-      expect(await beamSearch(decoderOf(table), [first], endless)).toEqual(bestOfAll(table, [first], endless));
-      if (lengthPenalty === 0) expect(await beamSearch(decoderOf(table), [first], given)).toEqual(bestOfAll(table, [first], given));
+      expect(await beamSearch(decoderOf(table), [first], endless)).toEqual(
+        bestOfAll(table, [first], endless),
+      );
+      if (lengthPenalty === 0)
+        expect(await beamSearch(decoderOf(table), [first], given)).toEqual(bestOfAll(table, [first], given));
     },
   );
 
@@ -71,13 +83,26 @@ describe("beamSearch", () => {
 
   it("keeps an end only if it is among the best, and prefers longer texts with a larger penalty", async () => {
     // The end is certain by half; what follows the other half is certain.
-    const half: Logits = (history) => (history.length === 1 ? Float32Array.of(Math.log(0.45), -20, -20, -20, Math.log(0.55)) : Float32Array.of(0, -20, -20, -20, -20));
-    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 0 })).toEqual([end]);
-    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 1 })).toEqual([0, 0, 0, 0]);
+    const half: Logits = (history) =>
+      history.length === 1
+        ? Float32Array.of(Math.log(0.45), -20, -20, -20, Math.log(0.55))
+        : Float32Array.of(0, -20, -20, -20, -20);
+    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 0 })).toEqual([
+      end,
+    ]);
+    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 1 })).toEqual([
+      0, 0, 0, 0,
+    ]);
   });
 
   it("follows the penalties", async () => {
-    const tokens = await beamSearch(decoderOf(table), [1], { ...settings, stopTokens: new Set(), limit: 4, beams: 3, noRepeatNgram: 1 });
+    const tokens = await beamSearch(decoderOf(table), [1], {
+      ...settings,
+      stopTokens: new Set(),
+      limit: 4,
+      beams: 3,
+      noRepeatNgram: 1,
+    });
     expect([...tokens, 1].toSorted()).toEqual([0, 1, 2, 3, 4]);
   });
 
@@ -99,12 +124,23 @@ describe("beamSearch", () => {
       };
     };
     const generator = await createGenerator(base, [], { sessions });
-    const prompts = [[5, 17, 60], [12, 80]];
-    const { tokens, finishReasons } = await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [], beams: 4 });
+    const prompts = [
+      [5, 17, 60],
+      [12, 80],
+    ];
+    const { tokens, finishReasons } = await generator.generate({
+      prompts,
+      maximumNewTokens: 8,
+      stopTokens: [],
+      beams: 4,
+    });
     const given = { limit: 8, lengthPenalty: 1, stopTokens: new Set<number>(), beams: 4 };
-    for (const [row, prompt] of prompts.entries()) expect(tokens[row]).toEqual(await beamSearch(forgetful(), prompt, given));
+    for (const [row, prompt] of prompts.entries())
+      expect(tokens[row]).toEqual(await beamSearch(forgetful(), prompt, given));
     expect(finishReasons).toEqual(["length", "length"]);
-    expect(tokens).not.toEqual((await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens);
+    expect(tokens).not.toEqual(
+      (await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens,
+    );
     await sessions.dispose();
   });
 });

@@ -33,7 +33,11 @@ interface Candidate {
 }
 
 /** The new tokens of the best text found, its stop token included. `decoder` has one row, of nothing yet. */
-export async function beamSearch(decoder: BeamDecoder, prompt: readonly number[], settings: BeamSettings): Promise<number[]> {
+export async function beamSearch(
+  decoder: BeamDecoder,
+  prompt: readonly number[],
+  settings: BeamSettings,
+): Promise<number[]> {
   const { beams, limit, lengthPenalty, stopTokens } = settings;
   let running: Beam[] = [{ tokens: [], score: 0 }];
   let finished: Beam[] = [];
@@ -42,10 +46,22 @@ export async function beamSearch(decoder: BeamDecoder, prompt: readonly number[]
     const scoreOf = (sum: number): number => sum / length ** lengthPenalty;
     const isEnd = ({ id }: Candidate): boolean => length === limit || stopTokens.has(id);
     // Even if every beam ended with each of its stop tokens, as many beams would be left to go on.
-    const candidates = bestCandidates(running, logits, prompt, settings, beams * Math.max(2, 1 + stopTokens.size));
-    const extended = (candidate: Candidate, score: number): Beam => ({ tokens: [...(running[candidate.beam]?.tokens ?? []), candidate.id], score });
+    const candidates = bestCandidates(
+      running,
+      logits,
+      prompt,
+      settings,
+      beams * Math.max(2, 1 + stopTokens.size),
+    );
+    const extended = (candidate: Candidate, score: number): Beam => ({
+      tokens: [...(running[candidate.beam]?.tokens ?? []), candidate.id],
+      score,
+    });
     // An end counts only among the best: a bad one must not crowd out what goes on.
-    const ended = candidates.slice(0, beams).filter(isEnd).map((candidate) => extended(candidate, scoreOf(candidate.score)));
+    const ended = candidates
+      .slice(0, beams)
+      .filter(isEnd)
+      .map((candidate) => extended(candidate, scoreOf(candidate.score)));
     finished = [...finished, ...ended].sort((a, b) => b.score - a.score).slice(0, beams);
     const going = candidates.filter((candidate) => !isEnd(candidate)).slice(0, beams);
     const worst = finished.length === beams ? (finished.at(-1)?.score ?? -Infinity) : -Infinity;
@@ -66,12 +82,17 @@ function bestCandidates(
   count: number,
 ): Candidate[] {
   const all = running.flatMap(({ tokens, score }, beam) => {
-    const scores = penalised(logSoftmax(logits[beam] ?? new Float32Array(0)), [...prompt, ...tokens], settings);
+    const scores = penalised(
+      logSoftmax(logits[beam] ?? new Float32Array(0)),
+      [...prompt, ...tokens],
+      settings,
+    );
     // No beam can bring more than `count` of the best.
     const threshold = kthLargest(scores, Math.min(count, scores.length));
     const candidates: Candidate[] = [];
     for (const [id, logProbability] of scores.entries())
-      if (logProbability >= threshold && logProbability > -Infinity) candidates.push({ beam, id, score: score + logProbability });
+      if (logProbability >= threshold && logProbability > -Infinity)
+        candidates.push({ beam, id, score: score + logProbability });
     return candidates;
   });
   return all.sort((a, b) => b.score - a.score).slice(0, count);

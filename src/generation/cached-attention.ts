@@ -3,7 +3,12 @@
  * apart, so that the cache is read once and never copied. Knows no model and not how the cache is kept.
  */
 import { internalError } from "../errors.ts";
-import { addDimensions, divideDimensions, multiplyDimensions, subtractDimensions } from "../graph/dimension.ts";
+import {
+  addDimensions,
+  divideDimensions,
+  multiplyDimensions,
+  subtractDimensions,
+} from "../graph/dimension.ts";
 import type { Dimension } from "../graph/dimension.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
@@ -28,7 +33,8 @@ export interface CachedKeys {
  */
 export function attendCached(builder: GraphBuilder, call: AttentionCall, past: CachedKeys): Value {
   const { query, key, value } = call;
-  if (!call.causal) throw internalError(`the attention of ${call.path} is not causal: its keys cannot be cached.`);
+  if (!call.causal)
+    throw internalError(`the attention of ${call.path} is not causal: its keys cannot be cached.`);
   const [batch = 0, heads = 0, length = 0, size = 0] = query.shape;
   const groups = key.shape[1] ?? 0;
   const share = divideDimensions(heads, groups) ?? 0;
@@ -43,21 +49,33 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
     3,
   );
   const bias = visibility(builder, call, past, subtractDimensions(ownLength, length));
-  const weights = builder.softmax(builder.add(builder.reshape(scores, [batch, groups, share, length, keyCount]), bias));
-  const [pastWeights, ownWeights] = builder.split(builder.reshape(weights, [...folded, keyCount]), 3, [pastLength, ownLength]);
+  const weights = builder.softmax(
+    builder.add(builder.reshape(scores, [batch, groups, share, length, keyCount]), bias),
+  );
+  const [pastWeights, ownWeights] = builder.split(builder.reshape(weights, [...folded, keyCount]), 3, [
+    pastLength,
+    ownLength,
+  ]);
   if (!pastWeights || !ownWeights) throw internalError("the attention weights have no two parts.");
   const result = builder.add(builder.matmul(pastWeights, past.value), builder.matmul(ownWeights, value));
   return builder.reshape(result, [batch, heads, length, value.shape[3] ?? 0]);
 }
 
 /** [batch, 1, 1, length, past + prefix + length]: 0 where a query may see a key, a huge negative number elsewhere. */
-function visibility(builder: GraphBuilder, { window, query, key }: AttentionCall, past: CachedKeys, prefix: Dimension): Value {
+function visibility(
+  builder: GraphBuilder,
+  { window, query, key }: AttentionCall,
+  past: CachedKeys,
+  prefix: Dimension,
+): Value {
   const [batch = 0, , length = 0] = query.shape;
   const pastLength = past.key.shape[2] ?? 0;
   const [cached, own] = builder.split(past.keyPositions, 1, [pastLength, length]);
   if (!cached || !own) throw internalError("the key positions have no two parts.");
   const keyPositions =
-    prefix === 0 ? past.keyPositions : builder.concat([cached, prefixPositions(builder, batch, prefix), own], 1);
+    prefix === 0
+      ? past.keyPositions
+      : builder.concat([cached, prefixPositions(builder, batch, prefix), own], 1);
   const keyCount = addDimensions(pastLength, key.shape[2] ?? 0);
   const keys = builder.reshape(keyPositions, [batch, 1, keyCount]);
   const queries = builder.reshape(past.positions, [batch, length, 1]);

@@ -64,11 +64,21 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
       key: builder.input(decoderNames.pastKey(layer), "float32", past),
       value: builder.input(decoderNames.pastValue(layer), "float32", past),
       positions: builder.input(inputNames.positionIds, "int64", ["batch", "length"]),
-      keyPositions: builder.input(decoderNames.keyPositions, "int64", ["batch", addDimensions("past", "length")]),
+      keyPositions: builder.input(decoderNames.keyPositions, "int64", [
+        "batch",
+        addDimensions("past", "length"),
+      ]),
     });
   };
   const active = adapters.map((adapter, index) => activeAdapter(builder, adapter, index));
-  const context = createForwardContext({ builder, adapters: active, training: false, padding: false, attentionBlocks: 1, attention });
+  const context = createForwardContext({
+    builder,
+    adapters: active,
+    training: false,
+    padding: false,
+    attentionBlocks: 1,
+    attention,
+  });
   if (context.sequence.length !== "length")
     throw new DeltafitError(
       "method-unsupported",
@@ -80,7 +90,11 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
   return graphOf([{ name: decoderNames.logits, value: logits }, ...outputs]);
 }
 
-function activeAdapter(builder: GraphBuilder, { method, layout }: DecoderAdapter, index: number): ActiveAdapter {
+function activeAdapter(
+  builder: GraphBuilder,
+  { method, layout }: DecoderAdapter,
+  index: number,
+): ActiveAdapter {
   const entries = new Map(layout.entries.map((entry) => [entry.key, entry]));
   return {
     name: String(index),

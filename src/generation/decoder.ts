@@ -38,10 +38,14 @@ export class Decoder {
     // Shorter rows are padded in front, as transformers pads for generation: all rows end at the same place.
     const ids = tokens.map((row) => [...Array.from({ length: width - row.length }, () => 0), ...row]);
     const positions = tokens.map((row, index) => this.#positionsOf(row, this.#next[index] ?? 0));
-    const padded = positions.map((row) => [...Array.from({ length: width - row.length }, () => absentPosition), ...row.map(BigInt)]);
+    const padded = positions.map((row) => [
+      ...Array.from({ length: width - row.length }, () => absentPosition),
+      ...row.map(BigInt),
+    ]);
     let logits: Float32Array[] = [];
     for (let start = 0; start < width; start += pieceLength) {
-      const piece = <Item>(rows: readonly (readonly Item[])[]) => rows.flatMap((row) => row.slice(start, start + pieceLength));
+      const piece = <Item>(rows: readonly (readonly Item[])[]) =>
+        rows.flatMap((row) => row.slice(start, start + pieceLength));
       logits = await this.#run(piece(ids), piece(padded));
     }
     this.#next = positions.map((row) => (row.at(-1) ?? -1) + 1);
@@ -55,7 +59,13 @@ export class Decoder {
   }
 
   #positionsOf(row: readonly number[], next: number): number[] {
-    const own = next === 0 ? this.#model.positionIds?.(row, row.map(() => 1)) : undefined;
+    const own =
+      next === 0
+        ? this.#model.positionIds?.(
+            row,
+            row.map(() => 1),
+          )
+        : undefined;
     return own ?? row.map((_, index) => next + index);
   }
 
@@ -67,8 +77,15 @@ export class Decoder {
       ...this.#adapterFeeds,
       [inputNames.inputIds]: int64Tensor([rows, length], ids),
       // Padding needs some position that exists; what is computed there is never seen.
-      [inputNames.positionIds]: { dtype: "int64", shape: [rows, length], data: own.map((position) => (position === absentPosition ? 0n : position)) },
-      [inputNames.lastTokens]: int64Tensor([rows], Array.from({ length: rows }, (_, row) => (row + 1) * length - 1)),
+      [inputNames.positionIds]: {
+        dtype: "int64",
+        shape: [rows, length],
+        data: own.map((position) => (position === absentPosition ? 0n : position)),
+      },
+      [inputNames.lastTokens]: int64Tensor(
+        [rows],
+        Array.from({ length: rows }, (_, row) => (row + 1) * length - 1),
+      ),
       [decoderNames.keyPositions]: this.#cache.positionsWith(own),
     };
     for (let layer = 0; layer < this.#model.layerCount; layer++) {
@@ -81,9 +98,13 @@ export class Decoder {
       if (data instanceof Float32Array) return data;
       throw internalError(`the decoder graph has no output "${name}".`);
     };
-    this.#cache.append(own, (kind, layer) => output(kind === "key" ? decoderNames.newKey(layer) : decoderNames.newValue(layer)));
+    this.#cache.append(own, (kind, layer) =>
+      output(kind === "key" ? decoderNames.newKey(layer) : decoderNames.newValue(layer)),
+    );
     const logits = output(decoderNames.logits);
     const { vocabularySize } = this.#model;
-    return Array.from({ length: rows }, (_, row) => logits.subarray(row * vocabularySize, (row + 1) * vocabularySize));
+    return Array.from({ length: rows }, (_, row) =>
+      logits.subarray(row * vocabularySize, (row + 1) * vocabularySize),
+    );
   }
 }

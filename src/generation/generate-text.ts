@@ -38,14 +38,16 @@ export interface GeneratedText {
  * @throws DeltafitError `tokenizer-mismatch`, `file-invalid` where there is no usable chat template, `data-invalid`.
  */
 export function encodePrompt(tokenizer: Tokenizer, prompt: string | readonly ChatMessage[]): number[] {
-  if (typeof prompt === "string") return [...tokenizer.leadingTokenIds, ...tokenizer.encode(prompt, { addSpecialTokens: false })];
+  if (typeof prompt === "string")
+    return [...tokenizer.leadingTokenIds, ...tokenizer.encode(prompt, { addSpecialTokens: false })];
   if (tokenizer.chatTemplate === undefined)
     throw new DeltafitError(
       "file-invalid",
       `The tokenizer ${quote(tokenizer.folder)} has no chat template.`,
       "Give a plain prompt, use a model with a chat template, or add a chat_template.jinja to it.",
     );
-  const token = (id: number | undefined): string | undefined => (id === undefined ? id : tokenizer.idToToken(id));
+  const token = (id: number | undefined): string | undefined =>
+    id === undefined ? id : tokenizer.idToToken(id);
   const text = renderChat(tokenizer.chatTemplate, prompt, {
     addGenerationPrompt: true,
     bosToken: token(tokenizer.bosTokenId),
@@ -58,9 +60,15 @@ export function encodePrompt(tokenizer: Tokenizer, prompt: string | readonly Cha
  * Generates a text for every prompt.
  * @throws DeltafitError what `encodePrompt` and `Generator.generate` throw.
  */
-export async function generateText(generator: Generator, tokenizer: Tokenizer, request: TextRequest): Promise<TextResult> {
+export async function generateText(
+  generator: Generator,
+  tokenizer: Tokenizer,
+  request: TextRequest,
+): Promise<TextResult> {
   const rows = request.prompts.map(() => createTextRow(tokenizer, request.stopStrings ?? []));
-  const { finishReasons, ...result } = await generator.generate(tokenRequest(generator, tokenizer, request, rows));
+  const { finishReasons, ...result } = await generator.generate(
+    tokenRequest(generator, tokenizer, request, rows),
+  );
   const texts = result.tokens.map((ids, row) => {
     // A beam search tells its tokens only now.
     if (isBeamSearch(request)) for (const id of ids) rows[row]?.push(id);
@@ -78,7 +86,9 @@ export async function* streamText(
 ): AsyncGenerator<GeneratedText, void, undefined> {
   const rows = request.prompts.map(() => createTextRow(tokenizer, request.stopStrings ?? []));
   const shown = rows.map(() => 0);
-  for await (const { row, id, finishReason } of generator.stream(tokenRequest(generator, tokenizer, request, rows))) {
+  for await (const { row, id, finishReason } of generator.stream(
+    tokenRequest(generator, tokenizer, request, rows),
+  )) {
     const own = rows[row];
     if (isBeamSearch(request)) own?.push(id);
     if (finishReason !== undefined) own?.finish();
@@ -90,10 +100,19 @@ export async function* streamText(
   }
 }
 
-function tokenRequest(generator: Generator, tokenizer: Tokenizer, request: TextRequest, rows: readonly TextRow[]): GenerationRequest {
+function tokenRequest(
+  generator: Generator,
+  tokenizer: Tokenizer,
+  request: TextRequest,
+  rows: readonly TextRow[],
+): GenerationRequest {
   const { prompts, stopStrings = [], ...settings } = request;
   if (isBeamSearch(request) && stopStrings.length > 0)
-    throw new DeltafitError("usage-invalid", "Generation: a beam search does not stop at strings.", "Leave out beams or the stop strings.");
+    throw new DeltafitError(
+      "usage-invalid",
+      "Generation: a beam search does not stop at strings.",
+      "Leave out beams or the stop strings.",
+    );
   const ends = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
   return {
     ...settings,

@@ -17,31 +17,57 @@ import type { GenerationAdapter, Generator, GeneratorOptions } from "./generate.
 import { mostLikely } from "./sampling.ts";
 import { SessionCache } from "./session-cache.ts";
 
-const prompts = [[5, 17, 60, 3, 88, 41, 9], [12, 80], [33, 33, 34, 1, 0]];
+const prompts = [
+  [5, 17, 60, 3, 88, 41, 9],
+  [12, 80],
+  [33, 33, 34, 1, 0],
+];
 
-async function generatorOf(base: Base, adapters: readonly GenerationAdapter[] = [], options: GeneratorOptions = {}): Promise<Generator> {
+async function generatorOf(
+  base: Base,
+  adapters: readonly GenerationAdapter[] = [],
+  options: GeneratorOptions = {},
+): Promise<Generator> {
   const generator = await createGenerator(base, adapters, { session: { threads: 1 }, ...options });
   onTestFinished(() => generator.dispose());
   return generator;
 }
 
 /** Greedy ids by running the whole row anew for each token, with the plain attention and no cache. */
-async function withoutCache(base: Base, adapters: readonly GenerationAdapter[], prompt: readonly number[], count: number): Promise<number[]> {
+async function withoutCache(
+  base: Base,
+  adapters: readonly GenerationAdapter[],
+  prompt: readonly number[],
+  count: number,
+): Promise<number[]> {
   const builder = new GraphBuilder();
   const active = adapters.map(({ name, method, layout, values }) => {
     const valueOf = (key: string) => {
       const { offset, size, shape } = layout.entries.find((entry) => entry.key === key)!;
-      return builder.constant("float32", shape as number[], [...values.subarray(offset, offset + size)]);
+      return builder.constant("float32", shape, [...values.subarray(offset, offset + size)]);
     };
     return { name, method, parameter: valueOf };
   });
-  const context = createForwardContext({ builder, adapters: active, training: false, padding: false, attentionBlocks: 1 });
+  const context = createForwardContext({
+    builder,
+    adapters: active,
+    training: false,
+    padding: false,
+    attentionBlocks: 1,
+  });
   const logits = headOutput(base.model, base.settings, context, base.model.encode(context));
-  const session: Session = await cpu.createSession(graphOf([{ name: "logits", value: logits }]), (name) => base.locate(name), { threads: 1 });
+  const session: Session = await cpu.createSession(
+    graphOf([{ name: "logits", value: logits }]),
+    (name) => base.locate(name),
+    { threads: 1 },
+  );
   const ids = [...prompt];
   for (let step = 0; step < count; step++) {
     const places = ids.map((_, index) => index);
-    const results = await session.run({ [inputNames.inputIds]: int64Tensor([1, ids.length], ids), [inputNames.positionIds]: int64Tensor([1, ids.length], places) });
+    const results = await session.run({
+      [inputNames.inputIds]: int64Tensor([1, ids.length], ids),
+      [inputNames.positionIds]: int64Tensor([1, ids.length], places),
+    });
     const all = results["logits"]!.data as Float32Array;
     ids.push(mostLikely(all.subarray(-base.model.vocabularySize)));
   }
@@ -56,8 +82,13 @@ describe.each(Object.entries(tinyConfigurations))("%s", (_name, configuration) =
     const generator = await generatorOf(base, [adapter]);
     for (const adapters of [[adapter], []]) {
       await generator.switchAdapters(adapters.map(({ name }) => name));
-      const { tokens, finishReasons } = await generator.generate({ prompts, maximumNewTokens: 12, stopTokens: [] });
-      for (const [row, prompt] of prompts.entries()) expect(tokens[row]).toEqual(await withoutCache(base, adapters, prompt, 12));
+      const { tokens, finishReasons } = await generator.generate({
+        prompts,
+        maximumNewTokens: 12,
+        stopTokens: [],
+      });
+      for (const [row, prompt] of prompts.entries())
+        expect(tokens[row]).toEqual(await withoutCache(base, adapters, prompt, 12));
       expect(new Set(tokens.flat()).size).toBeGreaterThan(6);
       expect(finishReasons).toEqual(["length", "length", "length"]);
     }
@@ -67,7 +98,10 @@ describe.each(Object.entries(tinyConfigurations))("%s", (_name, configuration) =
     const generator = await generatorOf(await tinyBase(configuration));
     const request = { maximumNewTokens: 10, stopTokens: [], repetitionPenalty: 1.3, noRepeatNgram: 2 };
     const together = await generator.generate({ ...request, prompts });
-    for (const [row, prompt] of prompts.entries()) expect((await generator.generate({ ...request, prompts: [prompt] })).tokens[0]).toEqual(together.tokens[row]);
+    for (const [row, prompt] of prompts.entries())
+      expect((await generator.generate({ ...request, prompts: [prompt] })).tokens[0]).toEqual(
+        together.tokens[row],
+      );
   });
 });
 
@@ -76,17 +110,27 @@ describe("long rows", () => {
     const base = await tinyBase(tinyConfigurations.llama);
     const generator = await generatorOf(base);
     const long = Array.from({ length: 530 }, (_, index) => (index * 37 + (index >> 3)) % 97);
-    const { tokens } = await generator.generate({ prompts: [long, [4, 8]], maximumNewTokens: 70, stopTokens: [] });
+    const { tokens } = await generator.generate({
+      prompts: [long, [4, 8]],
+      maximumNewTokens: 70,
+      stopTokens: [],
+    });
     // The model has 600 positions; the last new token needs none.
     expect(tokens.map((row) => row.length)).toEqual([70, 70]);
     expect(tokens[0]!.slice(0, 3)).toEqual(await withoutCache(base, [], long, 3));
-    expect(tokens[0]!.at(-1)).toBe((await withoutCache(base, [], [...long, ...tokens[0]!.slice(0, -1)], 1))[0]);
+    expect(tokens[0]!.at(-1)).toBe(
+      (await withoutCache(base, [], [...long, ...tokens[0]!.slice(0, -1)], 1))[0],
+    );
     expect(tokens[1]!.at(-1)).toBe((await withoutCache(base, [], [4, 8, ...tokens[1]!.slice(0, -1)], 1))[0]);
   });
 
   it("ends a row at the last position of the model", async () => {
     const generator = await generatorOf(await tinyBase(tinyConfigurations.gpt2));
-    const { tokens, finishReasons } = await generator.generate({ prompts: [Array.from({ length: 38 }, () => 7), [7]], maximumNewTokens: 5, stopTokens: [] });
+    const { tokens, finishReasons } = await generator.generate({
+      prompts: [Array.from({ length: 38 }, () => 7), [7]],
+      maximumNewTokens: 5,
+      stopTokens: [],
+    });
     expect(tokens.map((row) => row.length)).toEqual([3, 5]);
     expect(finishReasons).toEqual(["length", "length"]);
   });
@@ -97,8 +141,14 @@ describe("ends", () => {
     const generator = await generatorOf(await tinyBase(tinyConfigurations.llama));
     const free = await generator.generate({ prompts, maximumNewTokens: 12, stopTokens: [] });
     const stop = free.tokens[1]![4]!;
-    const expected = free.tokens.map((row) => (row.includes(stop) ? row.slice(0, row.indexOf(stop) + 1) : row));
-    const { tokens, finishReasons } = await generator.generate({ prompts, maximumNewTokens: 12, stopTokens: [stop] });
+    const expected = free.tokens.map((row) =>
+      row.includes(stop) ? row.slice(0, row.indexOf(stop) + 1) : row,
+    );
+    const { tokens, finishReasons } = await generator.generate({
+      prompts,
+      maximumNewTokens: 12,
+      stopTokens: [stop],
+    });
     expect(tokens).toEqual(expected);
     expect(finishReasons).toEqual(free.tokens.map((row) => (row.includes(stop) ? "stop-token" : "length")));
   });
@@ -107,7 +157,9 @@ describe("ends", () => {
     const plain = await generatorOf(await tinyBase(tinyConfigurations.llama));
     const free = await plain.generate({ prompts: [[12, 80]], maximumNewTokens: 6, stopTokens: [] });
     const stop = free.tokens[0]![3]!;
-    const generator = await generatorOf(await tinyBase({ ...tinyConfigurations.llama, eos_token_id: [stop, 96] }));
+    const generator = await generatorOf(
+      await tinyBase({ ...tinyConfigurations.llama, eos_token_id: [stop, 96] }),
+    );
     expect(generator.stopTokens).toEqual([stop, 96]);
     const { tokens, finishReasons } = await generator.generate({ prompts: [[12, 80]], maximumNewTokens: 6 });
     expect(tokens[0]).toEqual(free.tokens[0]!.slice(0, free.tokens[0]!.indexOf(stop) + 1));
@@ -127,7 +179,8 @@ describe("ends", () => {
     expect(tokens.map((row) => row.length)).toEqual([4, 1, 4]);
     expect(finishReasons).toEqual(["length", "stop-condition", "length"]);
     expect(told.map(([row]) => row)).toEqual([0, 1, 2, 0, 2, 0, 2, 0, 2]);
-    for (const row of [0, 1, 2]) expect(told.filter(([index]) => index === row).map(([, id]) => id)).toEqual(tokens[row]);
+    for (const row of [0, 1, 2])
+      expect(told.filter(([index]) => index === row).map(([, id]) => id)).toEqual(tokens[row]);
   });
 
   it("stops working when the reader of a stream leaves", async () => {
@@ -145,7 +198,19 @@ describe("ends", () => {
 describe("sampling", () => {
   it("draws the same again from one seed and something else from another", async () => {
     const generator = await generatorOf(await tinyBase(tinyConfigurations.llama));
-    const draw = async (seed: number) => (await generator.generate({ prompts, maximumNewTokens: 10, temperature: 1.5, topK: 20, topP: 0.95, minP: 0.001, seed, stopTokens: [] })).tokens;
+    const draw = async (seed: number) =>
+      (
+        await generator.generate({
+          prompts,
+          maximumNewTokens: 10,
+          temperature: 1.5,
+          topK: 20,
+          topP: 0.95,
+          minP: 0.001,
+          seed,
+          stopTokens: [],
+        })
+      ).tokens;
     const first = await draw(1);
     expect(await draw(1)).toEqual(first);
     expect(await draw(2)).not.toEqual(first);
@@ -157,9 +222,14 @@ describe("adapters", () => {
     const base = await tinyBase(tinyConfigurations.llama);
     const sessions = new SessionCache(cpu, { threads: 1 });
     onTestFinished(() => sessions.dispose());
-    const [a, b, other] = [randomLora(base, "a", 3), randomLora(base, "b", 4), randomLora(base, "other", 3, { alpha: 1 })];
+    const [a, b, other] = [
+      randomLora(base, "a", 3),
+      randomLora(base, "b", 4),
+      randomLora(base, "other", 3, { alpha: 1 }),
+    ];
     const generator = await generatorOf(base, [a, b, other], { sessions, active: ["a"] });
-    const say = async () => (await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens;
+    const say = async () =>
+      (await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens;
     const withA = await say();
     await generator.switchAdapters(["b"]);
     const withB = await say();
@@ -185,12 +255,24 @@ describe("adapters", () => {
       await generator.switchAdapters(active);
       return (await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens;
     };
-    const weighted = (left: number, right: number) => say([{ name: "a", weight: left }, { name: "b", weight: right }]);
-    const [none, onlyA, onlyB, both] = [await say([]), await say(["a"]), await say(["b"]), await say(["a", "b"])];
+    const weighted = (left: number, right: number) =>
+      say([
+        { name: "a", weight: left },
+        { name: "b", weight: right },
+      ]);
+    const [none, onlyA, onlyB, both] = [
+      await say([]),
+      await say(["a"]),
+      await say(["b"]),
+      await say(["a", "b"]),
+    ];
     expect(await weighted(0, 0)).toEqual(none);
     expect(await weighted(1, 0)).toEqual(onlyA);
     expect(await weighted(0, 1)).toEqual(onlyB);
-    expect(generator.activeAdapters).toEqual([{ name: "a", weight: 0 }, { name: "b", weight: 1 }]);
+    expect(generator.activeAdapters).toEqual([
+      { name: "a", weight: 0 },
+      { name: "b", weight: 1 },
+    ]);
     expect(await weighted(1, 1)).toEqual(both);
     expect(new Set([none, onlyA, onlyB, both].map((tokens) => tokens.join("/"))).size).toBe(4);
     expect(both[0]).toEqual(await withoutCache(base, [a, b], prompts[0]!, 8));
@@ -201,26 +283,45 @@ describe("errors", () => {
   it("names what is wrong with a request", async () => {
     const generator = await generatorOf(await tinyBase(tinyConfigurations.gpt2));
     const messageOf = async (request: Partial<Parameters<Generator["generate"]>[0]>) =>
-      (await rejectionOf(() => generator.generate({ prompts: [[1]], maximumNewTokens: 1, ...request }))).message;
-    expect(await messageOf({ prompts: [[1], Array.from({ length: 41 }, () => 1)] })).toBe("Generation: prompt 2 of 2 has 41 tokens; expected at most 40, the positions of the model.");
-    expect(await messageOf({ prompts: [[]] })).toBe("Generation: the prompt has no token; expected at least one.");
+      (await rejectionOf(() => generator.generate({ prompts: [[1]], maximumNewTokens: 1, ...request })))
+        .message;
+    expect(await messageOf({ prompts: [[1], Array.from({ length: 41 }, () => 1)] })).toBe(
+      "Generation: prompt 2 of 2 has 41 tokens; expected at most 40, the positions of the model.",
+    );
+    expect(await messageOf({ prompts: [[]] })).toBe(
+      "Generation: the prompt has no token; expected at least one.",
+    );
     expect(await messageOf({ prompts: [] })).toBe("Generation: there is no prompt; expected at least one.");
-    expect(await messageOf({ prompts: [[97]] })).toBe("Generation: the prompt contains the token id 97; expected whole numbers from 0 to 96.");
-    expect(await messageOf({ maximumNewTokens: 0 })).toBe("Generation: maximumNewTokens is 0; expected a whole number above 0.");
+    expect(await messageOf({ prompts: [[97]] })).toBe(
+      "Generation: the prompt contains the token id 97; expected whole numbers from 0 to 96.",
+    );
+    expect(await messageOf({ maximumNewTokens: 0 })).toBe(
+      "Generation: maximumNewTokens is 0; expected a whole number above 0.",
+    );
     expect(await messageOf({ minP: 2 })).toBe("Generation: minP is 2; expected a probability from 0 to 1.");
-    expect(await messageOf({ beams: 2, temperature: 1 })).toBe("Generation: beams is 2 and temperature 1; a beam search draws nothing.");
+    expect(await messageOf({ beams: 2, temperature: 1 })).toBe(
+      "Generation: beams is 2 and temperature 1; a beam search draws nothing.",
+    );
   });
 
   it("names adapters that cannot be switched as asked", async () => {
     const base = await tinyBase(tinyConfigurations.llama);
     const generator = await generatorOf(base, [randomLora(base, "a", 3, { modulesToSave: ["lm_head"] })]);
-    expect(await rejectionOf(() => generator.switchAdapters(["b"]))).toEqual({ code: "usage-invalid", message: 'Generation: no adapter is called "b".', hint: 'Loaded are "a".' });
+    expect(await rejectionOf(() => generator.switchAdapters(["b"]))).toEqual({
+      code: "usage-invalid",
+      message: 'Generation: no adapter is called "b".',
+      hint: 'Loaded are "a".',
+    });
     expect(await rejectionOf(() => generator.switchAdapters([{ name: "a", weight: 0.5 }]))).toEqual({
       code: "method-unsupported",
-      message: 'Generation: the adapter "a" cannot have the weight 0.5: it replaces the base\'s "lm_head.weight".',
+      message:
+        'Generation: the adapter "a" cannot have the weight 0.5: it replaces the base\'s "lm_head.weight".',
       hint: "Leave the adapter out to switch it off, or merge adapters.",
     });
-    expect((await rejectionOf(() => createGenerator(base, [randomLora(base, "a", 3), randomLora(base, "a", 4)]))).message).toBe('Generation: two adapters are called "a".');
+    expect(
+      (await rejectionOf(() => createGenerator(base, [randomLora(base, "a", 3), randomLora(base, "a", 4)])))
+        .message,
+    ).toBe('Generation: two adapters are called "a".');
   });
 
   it("refuses a method that makes the sequence longer", async () => {
@@ -228,8 +329,12 @@ describe("errors", () => {
     const method: BoundMethod = {
       parameters: [],
       merge: [],
-      hooks: () => ({ sequence: (layout) => ({ ...layout, length: "length+4", tokens: "4*batch+batch*length" }) }),
+      hooks: () => ({
+        sequence: (layout) => ({ ...layout, length: "length+4", tokens: "4*batch+batch*length" }),
+      }),
     };
-    expect(() => buildDecoderGraph(model, [{ method, layout: { entries: [], size: 0 } }])).toThrow("The adapter puts virtual tokens in front of the sequence, which generation with a cache cannot do.");
+    expect(() => buildDecoderGraph(model, [{ method, layout: { entries: [], size: 0 } }])).toThrow(
+      "The adapter puts virtual tokens in front of the sequence, which generation with a cache cannot do.",
+    );
   });
 });

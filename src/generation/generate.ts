@@ -100,14 +100,19 @@ export async function createGenerator(
 ): Promise<Generator> {
   checkBase(base, adapters);
   const stopTokens = stopTokensOf(base);
-  const own = options.sessions === undefined ? new SessionCache(cpu, options.session) : undefined;
-  const sessions = options.sessions ?? own ?? new SessionCache(cpu);
-  let activation = await activate(base, adapters, options.active ?? adapters.map(({ name }) => name), sessions);
+  const sessions = options.sessions ?? new SessionCache(cpu, options.session);
+  let activation = await activate(
+    base,
+    adapters,
+    options.active ?? adapters.map(({ name }) => name),
+    sessions,
+  );
 
-  const start = (rows: number) => new Decoder(activation.session, base.model, activation.feeds, rows);
   async function* stream(request: GenerationRequest): AsyncGenerator<GeneratedToken, void, undefined> {
     checkRequest(request, base.model);
     const ends = new Set(request.stopTokens ?? stopTokens);
+    const { session, feeds } = activation;
+    const start = (rows: number) => new Decoder(session, base.model, feeds, rows);
     if ((request.beams ?? 1) > 1) yield* searchBeams(() => start(1), base, request, ends);
     else
       for await (const token of decode(start(request.prompts.length), base.model, request, ends)) {
@@ -127,7 +132,7 @@ export async function createGenerator(
     generate: (request) => collect(stream(request), request),
     stream,
     async dispose() {
-      await own?.dispose();
+      if (options.sessions === undefined) await sessions.dispose();
     },
   };
 }
@@ -150,7 +155,10 @@ async function* searchBeams(
   }
 }
 
-async function collect(stream: AsyncIterable<GeneratedToken>, { prompts, beams = 1 }: GenerationRequest): Promise<GenerationResult> {
+async function collect(
+  stream: AsyncIterable<GeneratedToken>,
+  { prompts, beams = 1 }: GenerationRequest,
+): Promise<GenerationResult> {
   const begin = performance.now();
   const rows = prompts.length;
   const tokens = Array.from({ length: rows }, (): number[] => []);
@@ -168,7 +176,12 @@ async function collect(stream: AsyncIterable<GeneratedToken>, { prompts, beams =
   const firstAt = first ?? end;
   const isStepwise = later > 0 && beams === 1;
   const [count, milliseconds] = isStepwise ? [later, end - firstAt] : [rows + later, end - begin];
-  return { tokens, finishReasons, firstTokenMilliseconds: firstAt - begin, tokensPerSecond: (1000 * count) / milliseconds };
+  return {
+    tokens,
+    finishReasons,
+    firstTokenMilliseconds: firstAt - begin,
+    tokensPerSecond: (1000 * count) / milliseconds,
+  };
 }
 
 function checkBase(base: Base, adapters: readonly GenerationAdapter[]): void {
@@ -181,7 +194,11 @@ function checkBase(base: Base, adapters: readonly GenerationAdapter[]): void {
   const names = adapters.map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined)
-    throw new DeltafitError("usage-invalid", `Generation: two adapters are called ${quote(twice)}.`, "Give each adapter a name of its own.");
+    throw new DeltafitError(
+      "usage-invalid",
+      `Generation: two adapters are called ${quote(twice)}.`,
+      "Give each adapter a name of its own.",
+    );
 }
 
 async function activate(
@@ -192,14 +209,27 @@ async function activate(
 ): Promise<Activation> {
   const chosen = active.map((given) => {
     const { name, weight } = typeof given === "string" ? { name: given, weight: 1 } : given;
-    return { adapter: findAdapter(adapters, name), weight: checkWeight(base, findAdapter(adapters, name), weight) };
+    return {
+      adapter: findAdapter(adapters, name),
+      weight: checkWeight(base, findAdapter(adapters, name), weight),
+    };
   });
-  const session = await sessions.open(base, buildDecoderGraph(base.model, chosen.map(({ adapter }) => adapter)));
+  const session = await sessions.open(
+    base,
+    buildDecoderGraph(
+      base.model,
+      chosen.map(({ adapter }) => adapter),
+    ),
+  );
   const feeds = chosen.flatMap(({ adapter, weight }, index) => [
     [decoderNames.adapter(index), float32Tensor([adapter.layout.size], adapter.values)] as const,
     [decoderNames.weight(index), float32Tensor([1], [weight])] as const,
   ]);
-  return { adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })), session, feeds: Object.fromEntries(feeds) };
+  return {
+    adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })),
+    session,
+    feeds: Object.fromEntries(feeds),
+  };
 }
 
 function findAdapter(adapters: readonly GenerationAdapter[], name: string): GenerationAdapter {
@@ -216,7 +246,10 @@ function findAdapter(adapters: readonly GenerationAdapter[], name: string): Gene
 /** A weight scales what an adapter adds; a parameter put in place of the base's is there or not. */
 function checkWeight(base: Base, { name, layout }: GenerationAdapter, weight: number): number {
   if (!Number.isFinite(weight))
-    throw new DeltafitError("usage-invalid", `Generation: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`);
+    throw new DeltafitError(
+      "usage-invalid",
+      `Generation: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
+    );
   const replaced = layout.entries.find(({ key }) => base.modules.parameters.has(key));
   if (weight === 1 || !replaced) return weight;
   throw new DeltafitError(

@@ -25,13 +25,14 @@ export class KeyValueCache {
   #length = 0;
   /** For each layer the keys, then the values: [rows, heads, capacity, size]. */
   #buffers: Float32Array[];
-  /** [rows, capacity] */
-  #positions: BigInt64Array = new BigInt64Array(0);
+  /** For each row the positions of its places: [capacity]. */
+  #positions: BigInt64Array[];
 
   constructor({ rows, ...shape }: CacheShape) {
     this.#shape = shape;
     this.#rows = rows;
     this.#buffers = Array.from({ length: 2 * shape.layers }, () => new Float32Array(0));
+    this.#positions = Array.from({ length: rows }, () => new BigInt64Array(0));
     this.#reserve(growth);
   }
 
@@ -58,7 +59,7 @@ export class KeyValueCache {
     const width = this.#capacity + length;
     const data = new BigInt64Array(this.#rows * width);
     for (let row = 0; row < this.#rows; row++) {
-      data.set(this.#positions.subarray(row * this.#capacity, (row + 1) * this.#capacity), row * width);
+      data.set(this.#positionsOf(row), row * width);
       data.set(own.subarray(row * length, (row + 1) * length), row * width + this.#capacity);
     }
     return { dtype: "int64", shape: [this.#rows, width], data };
@@ -69,7 +70,7 @@ export class KeyValueCache {
     const length = own.length / this.#rows;
     if (this.#length + length > this.#capacity) this.#reserve(this.#length + length);
     for (let row = 0; row < this.#rows; row++)
-      this.#positions.set(own.subarray(row * length, (row + 1) * length), row * this.#capacity + this.#length);
+      this.#positionsOf(row).set(own.subarray(row * length, (row + 1) * length), this.#length);
     for (let layer = 0; layer < this.#shape.layers; layer++) {
       this.#write(2 * layer, newOf("key", layer), length);
       this.#write(2 * layer + 1, newOf("value", layer), length);
@@ -81,15 +82,25 @@ export class KeyValueCache {
   selectRows(rows: readonly number[]): void {
     if (rows.length === this.#rows && rows.every((from, to) => from === to)) return;
     const rowSize = this.#shape.heads * this.#capacity * this.#shape.size;
-    this.#buffers = this.#buffers.map((buffer) => takeRows(buffer, new Float32Array(rows.length * rowSize), rows));
-    this.#positions = takeRows(this.#positions, new BigInt64Array(rows.length * this.#capacity), rows);
+    this.#buffers = this.#buffers.map((buffer) => takeRows(buffer, rows, rowSize));
+    this.#positions = rows.map((row) => this.#positionsOf(row).slice());
     this.#rows = rows.length;
+  }
+
+  #positionsOf(row: number): BigInt64Array {
+    const positions = this.#positions[row];
+    if (!positions) throw internalError(`the cache has no row ${row}.`);
+    return positions;
   }
 
   #tensor(index: number): Tensor<"float32"> {
     const data = this.#buffers[index];
     if (!data) throw internalError(`the cache has no buffer ${index}.`);
-    return { dtype: "float32", shape: [this.#rows, this.#shape.heads, this.#capacity, this.#shape.size], data };
+    return {
+      dtype: "float32",
+      shape: [this.#rows, this.#shape.heads, this.#capacity, this.#shape.size],
+      data,
+    };
   }
 
   #write(index: number, source: Float32Array, length: number): void {
@@ -98,7 +109,10 @@ export class KeyValueCache {
     const strip = length * size;
     if (source.length !== this.#rows * heads * strip) throw internalError("new keys do not fit the cache.");
     for (let head = 0; head < this.#rows * heads; head++)
-      target.set(source.subarray(head * strip, (head + 1) * strip), (head * this.#capacity + this.#length) * size);
+      target.set(
+        source.subarray(head * strip, (head + 1) * strip),
+        (head * this.#capacity + this.#length) * size,
+      );
   }
 
   #reserve(places: number): void {
@@ -110,18 +124,19 @@ export class KeyValueCache {
         larger.set(buffer.subarray(head * from * size, (head + 1) * from * size), head * to * size);
       return larger;
     });
-    const positions = new BigInt64Array(this.#rows * to).fill(absentPosition);
-    for (let row = 0; row < this.#rows; row++) positions.set(this.#positions.subarray(row * from, (row + 1) * from), row * to);
-    this.#positions = positions;
+    this.#positions = this.#positions.map((known) => {
+      const larger = new BigInt64Array(to).fill(absentPosition);
+      larger.set(known);
+      return larger;
+    });
     this.#capacity = to;
   }
 }
 
-/** Fills `target` with the chosen rows of `source`, all of equal length. */
-function takeRows<Data extends Float32Array | BigInt64Array>(source: Data, target: Data, rows: readonly number[]): Data {
-  const size = target.length / rows.length;
+/** The chosen rows of a buffer, each of `size` elements. */
+function takeRows(source: Float32Array, rows: readonly number[], size: number): Float32Array {
+  const taken = new Float32Array(rows.length * size);
   for (const [to, from] of rows.entries())
-    if (source instanceof Float32Array && target instanceof Float32Array) target.set(source.subarray(from * size, (from + 1) * size), to * size);
-    else if (source instanceof BigInt64Array && target instanceof BigInt64Array) target.set(source.subarray(from * size, (from + 1) * size), to * size);
-  return target;
+    taken.set(source.subarray(from * size, (from + 1) * size), to * size);
+  return taken;
 }

@@ -9,13 +9,17 @@ import { readJsonFile } from "../files/json.ts";
 import { openSafetensors, readFloat32, readTensor } from "../files/safetensors.ts";
 import { createGenerator } from "./generate.ts";
 
-const root = process.env["DELTAFIT_REFERENCE"] ?? path.resolve(import.meta.dirname, "../../../shared/reference/cases");
+const root =
+  process.env["DELTAFIT_REFERENCE"] ?? path.resolve(import.meta.dirname, "../../../shared/reference/cases");
 /** Where the two best tokens are closer than this, rounding may choose the other one. */
 const smallestMargin = 1e-3;
 
 const promptSchema = z.looseObject({
   prompt: z.union([
-    z.looseObject({ input_ids: z.array(z.array(z.number())), attention_mask: z.array(z.array(z.number())).optional() }),
+    z.looseObject({
+      input_ids: z.array(z.array(z.number())),
+      attention_mask: z.array(z.array(z.number())).optional(),
+    }),
     z.array(z.array(z.number())),
   ]),
 });
@@ -25,12 +29,17 @@ const caseSchema = z.looseObject({ base: z.string() });
 function promptsOf(folder: string): number[][] {
   const { prompt } = promptSchema.parse(readJsonFile(path.join(folder, "inputs.json")));
   if (Array.isArray(prompt)) return prompt;
-  return prompt.input_ids.map((ids, row) => ids.filter((_, index) => (prompt.attention_mask?.[row]?.[index] ?? 1) === 1));
+  return prompt.input_ids.map((ids, row) =>
+    ids.filter((_, index) => (prompt.attention_mask?.[row]?.[index] ?? 1) === 1),
+  );
 }
 
 async function compareCase(section: string, name: string): Promise<void> {
   const folder = path.join(root, section, name);
-  const baseFolder = section === "models" ? folder : path.join(root, caseSchema.parse(readJsonFile(path.join(folder, "case.json"))).base);
+  const baseFolder =
+    section === "models"
+      ? folder
+      : path.join(root, caseSchema.parse(readJsonFile(path.join(folder, "case.json"))).base);
   const base = await openBase({ path: baseFolder, task: "causal-lm" });
   const adapters = section === "models" ? [] : [loadAdapter(path.join(folder, "adapter"), base)];
   const file = openSafetensors(path.join(folder, "expected.safetensors"));
@@ -46,7 +55,9 @@ async function compareCase(section: string, name: string): Promise<void> {
     const own = margins.subarray(row * count, (row + 1) * count);
     const doubtful = own.findIndex((margin) => margin < smallestMargin);
     const length = doubtful < 0 ? count : doubtful;
-    expect(ids.slice(0, length)).toEqual(Array.from(data.subarray(row * count, row * count + length), Number));
+    expect(ids.slice(0, length)).toEqual(
+      Array.from(data.subarray(row * count, row * count + length), Number),
+    );
     compared += length;
   }
   expect(prompts.length).toBe(shape[0]);
@@ -55,17 +66,23 @@ async function compareCase(section: string, name: string): Promise<void> {
 
 describe.each(["gpt2", "llama", "llama_tied", "llama3_rope"])("the model %s", (name) => {
   it("generates what transformers does", async ({ skip }) => {
-    if (!existsSync(path.join(root, "models", name))) skip("the reference cases are not here: set DELTAFIT_REFERENCE");
+    if (!existsSync(path.join(root, "models", name)))
+      skip("the reference cases are not here: set DELTAFIT_REFERENCE");
     await compareCase("models", name);
   });
 });
 
-describe.each(["gpt2-lora", "gpt2-lora-embedding", "llama-lora-all-linear", "llama-rslora", "llama-lora-lm_head-saved", "llama3_rope-lora"])(
-  "the adapter %s",
-  (name) => {
-    it("generates what PEFT does", async ({ skip }) => {
-      if (!existsSync(path.join(root, "methods", name))) skip("the reference cases are not here: set DELTAFIT_REFERENCE");
-      await compareCase("methods", name);
-    });
-  },
-);
+describe.each([
+  "gpt2-lora",
+  "gpt2-lora-embedding",
+  "llama-lora-all-linear",
+  "llama-rslora",
+  "llama-lora-lm_head-saved",
+  "llama3_rope-lora",
+])("the adapter %s", (name) => {
+  it("generates what PEFT does", async ({ skip }) => {
+    if (!existsSync(path.join(root, "methods", name)))
+      skip("the reference cases are not here: set DELTAFIT_REFERENCE");
+    await compareCase("methods", name);
+  });
+});

@@ -48,7 +48,11 @@ export function checkRequest(request: GenerationRequest, model: Model): void {
   if (prompts.length === 0) throw invalid("there is no prompt; expected at least one");
   for (const [row, prompt] of prompts.entries()) {
     const where = prompts.length === 1 ? "the prompt" : `prompt ${row + 1} of ${prompts.length}`;
-    if (prompt.length === 0) throw invalid(`${where} has no token; expected at least one`, "Begin with the token that starts a text.");
+    if (prompt.length === 0)
+      throw invalid(
+        `${where} has no token; expected at least one`,
+        "Begin with the token that starts a text.",
+      );
     if (prompt.length > model.maximumPositions)
       throw invalid(
         `${where} has ${prompt.length} tokens; expected at most ${model.maximumPositions}, the positions of the model`,
@@ -63,17 +67,35 @@ export function checkRequest(request: GenerationRequest, model: Model): void {
   }
 }
 
-function checkCounts({ maximumNewTokens, seed, beams, lengthPenalty, temperature, onToken, stopWhen }: GenerationRequest): void {
+function checkCounts({
+  maximumNewTokens,
+  seed,
+  beams,
+  lengthPenalty,
+  temperature,
+  onToken,
+  stopWhen,
+}: GenerationRequest): void {
   const isCount = (value: number): boolean => Number.isInteger(value) && value > 0;
-  if (!isCount(maximumNewTokens)) throw invalid(`maximumNewTokens is ${maximumNewTokens}; expected a whole number above 0`);
-  if (seed !== undefined && !Number.isSafeInteger(seed)) throw invalid(`seed is ${seed}; expected a whole number`);
-  if (beams !== undefined && !isCount(beams)) throw invalid(`beams is ${beams}; expected a whole number above 0`);
-  if (lengthPenalty !== undefined && !Number.isFinite(lengthPenalty)) throw invalid(`lengthPenalty is ${lengthPenalty}; expected a number`);
+  if (!isCount(maximumNewTokens))
+    throw invalid(`maximumNewTokens is ${maximumNewTokens}; expected a whole number above 0`);
+  if (seed !== undefined && !Number.isSafeInteger(seed))
+    throw invalid(`seed is ${seed}; expected a whole number`);
+  if (beams !== undefined && !isCount(beams))
+    throw invalid(`beams is ${beams}; expected a whole number above 0`);
+  if (lengthPenalty !== undefined && !Number.isFinite(lengthPenalty))
+    throw invalid(`lengthPenalty is ${lengthPenalty}; expected a number`);
   if (beams === undefined || beams === 1) return;
   if (temperature !== undefined && temperature !== 0)
-    throw invalid(`beams is ${beams} and temperature ${temperature}; a beam search draws nothing`, "Leave one of the two out.");
+    throw invalid(
+      `beams is ${beams} and temperature ${temperature}; a beam search draws nothing`,
+      "Leave one of the two out.",
+    );
   if (onToken || stopWhen)
-    throw invalid(`beams is ${beams}; a beam search knows its tokens only at the end`, "Leave out beams to stream tokens or to stop at strings.");
+    throw invalid(
+      `beams is ${beams}; a beam search knows its tokens only at the end`,
+      "Leave out beams to stream tokens or to stop at strings.",
+    );
 }
 
 /** New tokens of a row: the last one is never fed, so that its position need not exist. */

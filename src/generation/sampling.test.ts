@@ -1,12 +1,26 @@
 /** @file Sampling against cases computed by hand. */
 import { describe, expect, it } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
-import { banRepeatedNgrams, checkSampling, createSampler, cut, draw, keepMinP, keepTopK, keepTopP, mostLikely, penalised, penaliseRepetition, softmax } from "./sampling.ts";
+import {
+  banRepeatedNgrams,
+  checkSampling,
+  createSampler,
+  cut,
+  draw,
+  keepMinP,
+  keepTopK,
+  keepTopP,
+  mostLikely,
+  penalised,
+  penaliseRepetition,
+  softmax,
+} from "./sampling.ts";
 
 const row = (...logits: number[]) => Float32Array.from(logits);
 /** Logits whose probabilities are the given numbers, which sum to 1. */
 const withProbabilities = (...probabilities: number[]) => Float32Array.from(probabilities, Math.log);
-const kept = (logits: Float32Array) => [...logits.entries()].filter(([, logit]) => logit !== -Infinity).map(([id]) => id);
+const kept = (logits: Float32Array) =>
+  [...logits.entries()].filter(([, logit]) => logit !== -Infinity).map(([id]) => id);
 
 describe("processors", () => {
   it("divides positive and multiplies negative logits of earlier tokens, each once", () => {
@@ -30,7 +44,10 @@ describe("processors", () => {
   });
 
   it("agrees with sorting for the k largest of many", () => {
-    const logits = Float32Array.from({ length: 1000 }, (_, index) => Math.fround(Math.sin(index * 12.9898) * 43758.5453) % 1);
+    const logits = Float32Array.from(
+      { length: 1000 },
+      (_, index) => Math.fround(Math.sin(index * 12.9898) * 43758.5453) % 1,
+    );
     for (const k of [1, 2, 7, 50, 999]) {
       const threshold = logits.toSorted().at(-k)!;
       expect(kept(keepTopK(logits, k))).toEqual([...logits.keys()].filter((id) => logits[id]! >= threshold));
@@ -120,14 +137,26 @@ describe("choosing", () => {
 
 describe("errors", () => {
   it("names the setting", () => {
-    expect(failureOf(() => checkSampling({ topP: 1.5 })).message).toBe("Generation: topP is 1.5; expected a probability above 0 and at most 1.");
-    expect(failureOf(() => checkSampling({ topK: 0 })).message).toBe("Generation: topK is 0; expected a whole number above 0.");
-    expect(failureOf(() => checkSampling({ temperature: Number.NaN })).message).toBe("Generation: temperature is NaN; expected a number from 0 up.");
+    expect(failureOf(() => checkSampling({ topP: 1.5 })).message).toBe(
+      "Generation: topP is 1.5; expected a probability above 0 and at most 1.",
+    );
+    expect(failureOf(() => checkSampling({ topK: 0 })).message).toBe(
+      "Generation: topK is 0; expected a whole number above 0.",
+    );
+    expect(failureOf(() => checkSampling({ temperature: Number.NaN })).message).toBe(
+      "Generation: temperature is NaN; expected a number from 0 up.",
+    );
   });
 
   it("refuses logits that are no numbers, and rows without a token left", () => {
-    expect(failureOf(() => mostLikely(row(1, Number.NaN))).message).toBe("Generation: expected logits to choose a token from, found some that are no numbers.");
-    expect(failureOf(() => mostLikely(row(-Infinity, -Infinity))).message).toBe("Generation: expected logits to choose a token from, found none that any setting allows.");
-    expect(failureOf(() => mostLikely(row(Infinity, 0))).message).toBe("Generation: expected logits to choose a token from, found infinite ones.");
+    expect(failureOf(() => mostLikely(row(1, Number.NaN))).message).toBe(
+      "Generation: expected logits to choose a token from, found some that are no numbers.",
+    );
+    expect(failureOf(() => mostLikely(row(-Infinity, -Infinity))).message).toBe(
+      "Generation: expected logits to choose a token from, found none that any setting allows.",
+    );
+    expect(failureOf(() => mostLikely(row(Infinity, 0))).message).toBe(
+      "Generation: expected logits to choose a token from, found infinite ones.",
+    );
   });
 });

@@ -59,7 +59,11 @@ function nextUnit(generator: TorchGenerator): number {
 }
 
 /** The logits after the processors that also hold for the most likely token. */
-export function penalised(logits: Float32Array, history: readonly number[], settings: SamplingSettings): Float32Array {
+export function penalised(
+  logits: Float32Array,
+  history: readonly number[],
+  settings: SamplingSettings,
+): Float32Array {
   const { repetitionPenalty = 1, noRepeatNgram } = settings;
   const penalty = repetitionPenalty === 1 ? logits : penaliseRepetition(logits, history, repetitionPenalty);
   return noRepeatNgram === undefined ? penalty : banRepeatedNgrams(penalty, history, noRepeatNgram);
@@ -73,7 +77,11 @@ export function cut(logits: Float32Array, { topK, topP = 1, minP = 0 }: Sampling
 }
 
 /** Positive logits of earlier tokens are divided by the penalty, negative ones multiplied, once for each token. */
-export function penaliseRepetition(logits: Float32Array, history: readonly number[], penalty: number): Float32Array {
+export function penaliseRepetition(
+  logits: Float32Array,
+  history: readonly number[],
+  penalty: number,
+): Float32Array {
   const result = logits.slice();
   for (const id of new Set(history)) {
     const logit = logits[id];
@@ -83,13 +91,18 @@ export function penaliseRepetition(logits: Float32Array, history: readonly numbe
 }
 
 /** Rules out each token that would end a sequence of `length` tokens which the history already has. */
-export function banRepeatedNgrams(logits: Float32Array, history: readonly number[], length: number): Float32Array {
+export function banRepeatedNgrams(
+  logits: Float32Array,
+  history: readonly number[],
+  length: number,
+): Float32Array {
   const result = logits.slice();
   const start = history.length - (length - 1);
   if (start < 0) return result;
   for (let from = 0; from + length <= history.length; from++) {
     let matches = true;
-    for (let index = 0; matches && index < length - 1; index++) matches = history[from + index] === history[start + index];
+    for (let index = 0; matches && index < length - 1; index++)
+      matches = history[from + index] === history[start + index];
     const banned = history[from + length - 1];
     if (matches && banned !== undefined) result[banned] = -Infinity;
   }
@@ -190,7 +203,11 @@ function largest(logits: Float32Array): number {
     else if (Number.isNaN(logit)) isNumber = false;
   }
   if (isNumber && Number.isFinite(maximum)) return maximum;
-  const found = isNumber ? (maximum > 0 ? "infinite ones" : "none that any setting allows") : "some that are no numbers";
+  const found = isNumber
+    ? maximum > 0
+      ? "infinite ones"
+      : "none that any setting allows"
+    : "some that are no numbers";
   throw new DeltafitError(
     "not-finite",
     `Generation: expected logits to choose a token from, found ${found}.`,

@@ -13,10 +13,10 @@ const schema = z.looseObject({ eos_token_id: z.union([z.int().min(0), z.array(z.
  * @throws DeltafitError what reading generation_config.json throws; `config-invalid`.
  */
 export function stopTokensOf(base: Base): number[] {
-  const path = base.folder === undefined ? undefined : join(base.folder, "generation_config.json");
+  const path = join(base.folder, "generation_config.json");
   const known = [
     parseWithSchema(schema, base.configuration, "config.json"),
-    ...(path !== undefined && existsSync(path) ? [parseWithSchema(schema, readJsonFile(path), quote(path))] : []),
+    ...(existsSync(path) ? [parseWithSchema(schema, readJsonFile(path), quote(path))] : []),
   ];
   return [...new Set(known.flatMap(({ eos_token_id: ids }) => ids ?? []))];
 }

@@ -15,29 +15,38 @@ export interface TaskSettings {
 
 /** The module table of a model with the head of a task. */
 export function surveyModel(model: Model, settings: TaskSettings): ModuleTable {
+  const modules = surveyForward((context) => {
+    headOutput(model, settings, context, model.encode(context));
+  });
+  const roots = new Set([...modules.parameters.keys()].map((name) => name.split(".")[0] ?? name));
+  roots.delete(model.bodyPath);
+  return { ...modules, headModules: [...roots] };
+}
+
+/** The module table of any forward pass, without a head. */
+export function surveyForward(forward: (context: ForwardContext) => void): ModuleTable {
   const linears = new Map<string, LinearSite>();
   const embeddings = new Map<string, EmbeddingSite>();
   const norms = new Map<string, NormSite>();
   const attentions = new Map<string, AttentionCall>();
   const parameters = new Map<string, BaseParameter>();
-  const context = createForwardContext({
-    builder: new GraphBuilder(),
-    adapters: [],
-    training: false,
-    padding: false,
-    attentionBlocks: 1,
-    observe: {
-      linear: (site) => linears.set(site.path, site),
-      embedding: (site) => embeddings.set(site.path, site),
-      norm: (site) => norms.set(site.path, site),
-      attention: (call) => attentions.set(call.path, call),
-      parameter: (parameter) => parameters.set(parameter.name, parameter),
-    },
-  });
-  headOutput(model, settings, context, model.encode(context));
-  const roots = new Set([...parameters.keys()].map((name) => name.split(".")[0] ?? name));
-  roots.delete(model.bodyPath);
-  return { linears, embeddings, norms, attentions, parameters, headModules: [...roots] };
+  forward(
+    createForwardContext({
+      builder: new GraphBuilder(),
+      adapters: [],
+      training: false,
+      padding: false,
+      attentionBlocks: 1,
+      observe: {
+        linear: (site) => linears.set(site.path, site),
+        embedding: (site) => embeddings.set(site.path, site),
+        norm: (site) => norms.set(site.path, site),
+        attention: (call) => attentions.set(call.path, call),
+        parameter: (parameter) => parameters.set(parameter.name, parameter),
+      },
+    }),
+  );
+  return { linears, embeddings, norms, attentions, parameters, headModules: [] };
 }
 
 /**

@@ -2,14 +2,18 @@
  * @file What is trained: a graph that yields a summed loss and its flat gradient, and how a batch becomes its
  * inputs. The training loop knows nothing more of models, methods or tasks.
  */
+import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
+import { moduleInputs } from "../base/own-module.ts";
+import type { ModuleBase } from "../base/own-module.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
-import { buildTrainingGraph, frozenInput } from "../tasks/graphs.ts";
-import type { TaskAdapter } from "../tasks/graphs.ts";
+import { buildTrainingGraph } from "../tasks/graphs.ts";
+import { frozenInput, lossAndGradient, startPass } from "../tasks/pass.ts";
+import type { TaskAdapter } from "../tasks/pass.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import type { Feeds, TaskBatch } from "../tasks/feeds.ts";
 
@@ -70,5 +74,28 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
       const { tensors, count } = feedsOf(taskGraph, model, batch);
       return { tensors: { ...tensors, ...frozenFeeds }, count };
     },
+  };
+}
+
+/** A batch of an own module: its inputs, and the number of rows that its summed loss is divided by. */
+export interface ModuleBatch {
+  readonly tensors: Record<string, Tensor>;
+  readonly count: number;
+}
+
+/** Training a module of the user's own with methods. */
+export function moduleObjective<InputName extends string>(
+  base: ModuleBase<InputName>,
+  adapters: readonly Omit<TaskAdapter, "trainable">[],
+): Objective<ModuleBatch> {
+  const trained = adapters.map((adapter) => ({ ...adapter, trainable: true }));
+  const pass = startPass({ adapters: trained, padding: false, attentionBlocks: 1, training: true });
+  const { loss } = base.module.forward(pass.context, moduleInputs(pass.builder, base.module));
+  return {
+    graph: graphOf(lossAndGradient(pass, loss)),
+    layout: pass.layout,
+    lengthMultiple: 1,
+    locate: (weight) => base.locate(weight),
+    feeds: (batch) => batch,
   };
 }

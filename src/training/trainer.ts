@@ -7,7 +7,7 @@ import { hashText } from "../graph/print.ts";
 import { inputNames } from "../methods/forward-pass.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Device, Session, SessionOptions } from "../runtime/session.ts";
-import { trainableInput } from "../tasks/graphs.ts";
+import { trainableInput } from "../tasks/pass.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { DeltafitError } from "../errors.ts";

@@ -38,7 +38,12 @@ export async function tinyBase(configuration: Readonly<Record<string, unknown>>,
 }
 
 /** A LoRA adapter over every linear layer with random values, so that it changes what the model says. */
-export function randomLora(base: Base, name: string, seed: number, settings: { readonly alpha?: number; readonly modulesToSave?: readonly string[] } = {}): GenerationAdapter {
+export function randomLora(
+  base: Base,
+  name: string,
+  seed: number,
+  settings: { readonly alpha?: number; readonly modulesToSave?: readonly string[] } = {},
+): GenerationAdapter {
   const method = lora.bind({ ...loraDefaults, rank: 2, targets: "all-linear", ...settings }, base.modules);
   const layout = layOut(method.parameters.map((spec) => ({ adapter: name, spec })));
   return { name, method, layout, values: new TorchGenerator(seed).normal(layout.size, 0, 0.3) };

@@ -28,7 +28,7 @@ const caseSchema = z.object({
 });
 type RecordedCase = z.output<typeof caseSchema>;
 
-const text = readFileSync(new URL("gradients.json", import.meta.url), "utf8");
+const text = readFileSync(new URL("gradients.fixture.json", import.meta.url), "utf8");
 const { cases } = z.object({ torch: z.string(), cases: z.array(caseSchema) }).parse(JSON.parse(text));
 
 /** How deltafit spells each recorded layer; values come in the order in which the case lists its inputs. */
@@ -73,7 +73,7 @@ function compute(row: RecordedCase): Record<string, HostArray> {
   const gradients = gradient(builder, loss, wanted.map((name) => values[names.indexOf(name)]!));
   const graph = graphOf([
     { name: "output", value: output },
-    ...gradients.map((value, index) => ({ name: wanted[index]!, value: value! })),
+    ...gradients.map((value, index) => ({ name: `gradient of ${wanted[index]!}`, value: value! })),
   ]);
   verify(graph);
   return interpret(graph, { ...row.inputs, functional: row.functional });
@@ -94,6 +94,6 @@ describe.each(cases.map((row) => [row.name, row] as const))("%s", (_name, row) =
   test("equals what PyTorch computed", () => {
     const results = compute(row);
     expectClose(results["output"], row.output, "output");
-    for (const [name, expected] of Object.entries(row.gradients)) expectClose(results[name], expected, name);
+    for (const [name, expected] of Object.entries(row.gradients)) expectClose(results[`gradient of ${name}`], expected, name);
   });
 });

@@ -1,6 +1,6 @@
 """Records what PyTorch computes, forward and backward, for the layers that deltafit defines itself.
 
-    python test/torch-values/make.py          writes gradients.json beside this file
+    python test/torch-values/make.py          writes gradients.fixture.json beside this file
 
 Every case has inputs, the weights of a linear functional of the output ("functional"), the output, and the
 gradient of sum(output * functional) with respect to each input in "wanted". All in float64.
@@ -113,6 +113,6 @@ record(
 )
 assert all(math.isfinite(x) for case in cases for x in case["output"]["data"])
 
-path = pathlib.Path(__file__).with_name("gradients.json")
+path = pathlib.Path(__file__).with_name("gradients.fixture.json")
 lines = ",\n".join("    " + json.dumps(case) for case in cases)
 path.write_text(f'{{\n  "torch": "{torch.__version__}",\n  "cases": [\n{lines}\n  ]\n}}\n')

@@ -1,0 +1,91 @@
+/**
+ * @file A forward pass with adapters whose parameters come from flat vectors: one for everything trained, one for
+ * each adapter that is not. Knows no task and no loss.
+ */
+import { internalError } from "../errors.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import { gradient } from "../graph/gradient.ts";
+import type { GraphOutput, Value } from "../graph/graph.ts";
+import type { BoundMethod } from "../methods/contract.ts";
+import { createForwardContext } from "../methods/forward-pass.ts";
+import type { ActiveAdapter, ForwardObserver } from "../methods/forward-pass.ts";
+import { layOut } from "../methods/layout.ts";
+import type { LayoutEntry, ParameterLayout } from "../methods/layout.ts";
+import type { ForwardContext } from "../models/forward.ts";
+
+/** An adapter that takes part in a graph. */
+export interface TaskAdapter {
+  readonly name: string;
+  readonly method: BoundMethod;
+  /** Whether its parameters are trained. Others are inputs of their own. */
+  readonly trainable: boolean;
+}
+
+/** Name of the flat float32 vector of everything trained. */
+export const trainableInput = "trainable";
+/** Name of the flat float32 vector of an adapter that is not trained. */
+export const frozenInput = (adapter: string): string => `adapter.${adapter}`;
+
+export interface PassOptions {
+  readonly adapters: readonly TaskAdapter[];
+  /** Whether padding may stand before or between tokens; padding at the end never disturbs a causal model. */
+  readonly padding: boolean;
+  /** Row blocks of causal attention: pays off from about 128 positions on. */
+  readonly attentionBlocks: number;
+  readonly training: boolean;
+  readonly observe?: ForwardObserver | undefined;
+}
+
+export interface Pass {
+  readonly builder: GraphBuilder;
+  readonly context: ForwardContext;
+  /** The trained parameters in their flat vector. */
+  readonly layout: ParameterLayout;
+  /** Layout of each adapter that is not trained. */
+  readonly frozenLayouts: ReadonlyMap<string, ParameterLayout>;
+  /** The graph's value of a trained parameter. */
+  readonly trained: (entry: LayoutEntry) => Value;
+}
+
+export function startPass({ adapters, padding, attentionBlocks, training, observe }: PassOptions): Pass {
+  const builder = new GraphBuilder();
+  const parametersOf = ({ name, method }: TaskAdapter) => method.parameters.map((spec) => ({ adapter: name, spec }));
+  const layout = layOut(adapters.filter(({ trainable }) => trainable).flatMap(parametersOf));
+  const frozenLayouts = new Map(
+    adapters.filter(({ trainable }) => !trainable).map((adapter) => [adapter.name, layOut(parametersOf(adapter))]),
+  );
+  const read = (input: string, { size }: ParameterLayout, entry: LayoutEntry) => {
+    const vector = builder.input(input, "float32", [size]);
+    return builder.reshape(builder.slice(vector, 0, entry.offset, entry.offset + entry.size), entry.shape);
+  };
+  const trained = (entry: LayoutEntry) => read(trainableInput, layout, entry);
+  const active = adapters.map(({ name, method, trainable }): ActiveAdapter => {
+    const own = trainable ? layout : (frozenLayouts.get(name) ?? layout);
+    const entries = new Map(own.entries.filter(({ adapter }) => adapter === name).map((entry) => [entry.key, entry]));
+    return {
+      name,
+      method,
+      parameter(key) {
+        const entry = entries.get(key);
+        if (!entry) throw internalError(`the adapter "${name}" has no parameter "${key}".`);
+        return trainable ? trained(entry) : read(frozenInput(name), own, entry);
+      },
+    };
+  });
+  const context = createForwardContext({ builder, adapters: active, training, padding, attentionBlocks, observe });
+  return { builder, context, layout, frozenLayouts, trained };
+}
+
+/** The outputs "loss" and "gradient": a summed loss, and its gradient as one flat vector in the layout's order. */
+export function lossAndGradient({ builder, layout, trained }: Pass, loss: Value): GraphOutput[] {
+  const variables = layout.entries.map((entry) => trained(entry));
+  if (variables.length === 0) throw internalError("there is nothing to train.");
+  const flat = gradient(builder, loss, variables).map((value, index) => {
+    const size = layout.entries[index]?.size ?? 0;
+    return value ? builder.reshape(value, [size]) : builder.expand(builder.scalar(0), [size]);
+  });
+  return [
+    { name: "loss", value: loss },
+    { name: "gradient", value: builder.concat(flat, 0) },
+  ];
+}
