@@ -62,7 +62,7 @@ test("refuses a link that leads outside, also to a folder whose name begins alik
   `);
 });
 
-test("a snapshot of a hub cache may link to the blobs of its own repository, and no further", () => {
+test("a snapshot of a hub cache may link to the blobs of its own repository and of the cache, and no further", () => {
   const cache = temporaryFolder();
   const repository = path.join(cache, "models--owner--name");
   const snapshot = path.join(repository, "snapshots", "0123abcd");
@@ -73,10 +73,15 @@ test("a snapshot of a hub cache may link to the blobs of its own repository, and
   writeFileSync(path.join(cache, "other"), "x");
   symlinkSync("../../blobs/ff00", path.join(snapshot, "model.safetensors"));
   symlinkSync("../../../other", path.join(snapshot, "config.json"));
+  mkdirSync(path.join(cache, "blobs", "ab"), { recursive: true });
+  const shared = path.join(cache, "blobs", "ab", "abcd");
+  writeFileSync(shared, "x");
+  symlinkSync("../../../blobs/ab/abcd", path.join(snapshot, "tokenizer.json"));
 
   const root = hubCacheRepository(snapshot);
   expect(root).toBe(repository);
   expect(resolveInside(snapshot, "model.safetensors", root)).toBe(blob);
+  expect(resolveInside(snapshot, "tokenizer.json", root)).toBe(shared);
   expect(failureOf(() => resolveInside(snapshot, "config.json", root), cache)).toMatchInlineSnapshot(`
     {
       "code": "file-refused",

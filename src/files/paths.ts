@@ -34,7 +34,7 @@ export function resolveInside(folder: string, name: string, root?: string): stri
   }
   const written = path.join(folder, name);
   const resolved = readingFrom(written, () => fs.realpathSync(written));
-  const allowed = [folder, ...(root === undefined ? [] : [root])];
+  const allowed = [folder, ...(root === undefined ? [] : [root, ...sharedBlobs(root)])];
   if (!allowed.some((outer) => isInside(resolved, fs.realpathSync(outer)))) {
     const message = `${quote(written)} is a link to ${quote(resolved)}, outside of ${quote(root ?? folder)}.`;
     throw new DeltafitError("file-refused", message, "Put the file itself into the folder.");
@@ -43,6 +43,13 @@ export function resolveInside(folder: string, name: string, root?: string): stri
     throw new DeltafitError("file-refused", `${quote(written)} is not a regular file.`);
   }
   return resolved;
+}
+
+/** Newer caches keep content that several repositories share in `blobs` beside them, with links to it in each. */
+function sharedBlobs(root: string): string[] {
+  if (!path.basename(root).startsWith("models--")) return [];
+  const shared = path.join(path.dirname(root), "blobs");
+  return fs.existsSync(shared) ? [shared] : [];
 }
 
 /** Whether one real path lies below another. */

@@ -48,10 +48,18 @@ async function writeModelFolder(
     files.set(path, file);
     return { file, offset, byteLength };
   });
-  for (const [path, file] of files) await linkOrCopy(await realpath(path), join(folder, file));
+  for (const [path, file] of files) await linkOrCopy(await existing(path), join(folder, file));
   const modelPath = join(folder, "graph.onnx");
   await writeFile(modelPath, model);
   return modelPath;
+}
+
+async function existing(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    throw new DeltafitError("file-missing", `The weights file ${path} is not there: ${reasonOf(error)}`, undefined, error);
+  }
 }
 
 /** A hard link costs nothing; across file systems, or where links are not allowed, the file is copied. */
@@ -72,7 +80,8 @@ function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.Inf
     graphOptimizationLevel: "all",
     // Patterns of symbolic shapes reserve the largest block seen for each shape: 40 % more peak memory for no speed.
     enableMemPattern: false,
-    logSeverityLevel: 3,
+    // Whatever the runtime would log as an error also reaches the caller as one.
+    logSeverityLevel: 4,
     // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each.
     extra: { session: { disable_prepacking: "1" } },
     ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
@@ -81,6 +90,7 @@ function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.Inf
 
 function wrap(graph: Graph, session: ort.InferenceSession): Session {
   const inputs = nodesOf(graph, "Input").map((node) => ({ name: node.attributes.name, value: node.outputs[0] }));
+  let isDisposed = false;
   return {
     async run(feeds) {
       const dimensions = new Map<string, number>();
@@ -100,7 +110,11 @@ function wrap(graph: Graph, session: ort.InferenceSession): Session {
         throw new DeltafitError("runtime-failed", `ONNX Runtime failed while running a graph: ${reasonOf(error)}`, undefined, error);
       }
     },
-    dispose: () => session.release(),
+    async dispose() {
+      if (isDisposed) return;
+      isDisposed = true;
+      await session.release();
+    },
   };
 }
 
@@ -118,5 +132,5 @@ function fromRuntime(name: string, { type, dims, data }: ort.Tensor): Tensor {
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (error instanceof Error ? error.message : String(error)).trim();
 }

@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 export interface Session {
   /** Runs once. Every input of the graph must be given; all outputs come back. Blocks the thread while it runs. */
   run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
-  /** Frees the runtime's memory; the session cannot run afterwards. */
+  /** Frees the runtime's memory; the session cannot run afterwards. A second call does nothing. */
   dispose(): Promise<void>;
 }
 
