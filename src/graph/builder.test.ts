@@ -9,7 +9,11 @@ import { print } from "./print.ts";
 
 function start() {
   const builder = new GraphBuilder();
-  return { builder, x: builder.input("x", "float32", ["batch", 3]), n: builder.input("n", "int64", ["batch"]) };
+  return {
+    builder,
+    x: builder.input("x", "float32", ["batch", 3]),
+    n: builder.input("n", "int64", ["batch"]),
+  };
 }
 
 describe("equal nodes are made once", () => {
@@ -125,25 +129,46 @@ describe("what cannot be meant is refused", () => {
   test.each<[string, (builder: GraphBuilder, x: Value, n: Value) => unknown]>([
     ["Add of float32[batch, 3] and int64[batch]: types differ.", (b, x, n) => b.add(x, n)],
     ["Add of int64[batch] and float32[]: types differ.", (b, _x, n) => b.add(n, b.scalar(0))],
-    ["Mul of float32[batch, 3] and float32[2]: the shapes do not fit.", (b, x) => b.multiply(x, b.constant("float32", [2], [1, 2]))],
-    ["Where of float32[batch, 3], float32[batch, 3], float32[batch, 3]: types do not fit.", (b, x) => b.where(x, x, x)],
+    [
+      "Mul of float32[batch, 3] and float32[2]: the shapes do not fit.",
+      (b, x) => b.multiply(x, b.constant("float32", [2], [1, 2])),
+    ],
+    [
+      "Where of float32[batch, 3], float32[batch, 3], float32[batch, 3]: types do not fit.",
+      (b, x) => b.where(x, x, x),
+    ],
     ["MatMul of float32[batch, 3] and float32[batch, 3]: the shapes do not fit.", (b, x) => b.matmul(x, x)],
     ["Gemm of float32[batch, 3] and float32[batch, 3]: the shapes do not fit.", (b, x) => b.gemm(x, x)],
-    ["Gemm of float32[batch, 3]^T and float32[batch, 3]^T: the shapes do not fit.", (b, x) => b.gemm(x, x, { transA: true, transB: true })],
+    [
+      "Gemm of float32[batch, 3]^T and float32[batch, 3]^T: the shapes do not fit.",
+      (b, x) => b.gemm(x, x, { transA: true, transB: true }),
+    ],
     [
       "Gemm: the third input float32[2] does not broadcast to [batch, batch].",
       (b, x) => b.gemm(x, x, { transB: true, c: b.constant("float32", [2], [1, 2]) }),
     ],
     ["Reshape of float32[batch, 3] to [batch, 2]: the sizes differ.", (b, x) => b.reshape(x, ["batch", 2])],
-    ["Transpose of float32[batch, 3] by [1,0,2]: the number of axes differs.", (b, x) => b.transpose(x, [1, 0, 2])],
-    ["Concat of float32[batch, 3], int64[batch] along 0: the shapes do not fit.", (b, x, n) => b.concat([x, n], 0)],
+    [
+      "Transpose of float32[batch, 3] by [1,0,2]: the number of axes differs.",
+      (b, x) => b.transpose(x, [1, 0, 2]),
+    ],
+    [
+      "Concat of float32[batch, 3], int64[batch] along 0: the shapes do not fit.",
+      (b, x, n) => b.concat([x, n], 0),
+    ],
     ["Slice of float32[batch, 3] along 1 from 2 to 4: out of range.", (b, x) => b.slice(x, 1, 2, 4)],
     ["Slice of float32[batch, 3] along 1 from 2 to 1: out of range.", (b, x) => b.slice(x, 1, 2, 1)],
     ["Slice of float32[batch, 3] along 2 from 0 to 1: out of range.", (b, x) => b.slice(x, 2, 0, 1)],
     ["Slice of float32[batch, 3] along 1 from -1 to 1: out of range.", (b, x) => b.slice(x, 1, -1, 1)],
     ["Expand of float32[batch, 3] to [1, 3]: the shapes do not fit.", (b, x) => b.expand(x, [1, 3])],
-    ["Expand of float32[batch, 3] to [batch, 4]: the shapes do not fit.", (b, x) => b.expand(x, ["batch", 4])],
-    ["SoftmaxCrossEntropyLoss of float32[batch, 3] and float32[batch, 3] is not defined.", (b, x) => b.softmaxCrossEntropyLoss(x, x)],
+    [
+      "Expand of float32[batch, 3] to [batch, 4]: the shapes do not fit.",
+      (b, x) => b.expand(x, ["batch", 4]),
+    ],
+    [
+      "SoftmaxCrossEntropyLoss of float32[batch, 3] and float32[batch, 3] is not defined.",
+      (b, x) => b.softmaxCrossEntropyLoss(x, x),
+    ],
     [
       "RotaryEmbedding of float32[batch, 3] by tables float32[batch, 3]: the shapes do not fit.",
       (b, x) => b.rotaryEmbedding(x, x, x),

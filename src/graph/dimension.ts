@@ -41,7 +41,7 @@ function print(polynomial: Polynomial): Dimension {
   const terms = [...polynomial].filter(([, coefficient]) => coefficient !== 0);
   if (terms.length === 0) return 0;
   const [first] = terms;
-  if (terms.length === 1 && first !== undefined && first[0] === "") return first[1];
+  if (terms.length === 1 && first?.[0] === "") return first[1];
   // The constant term comes last: "length+4".
   terms.sort(([a], [b]) => (a === "" ? 1 : b === "" ? -1 : a < b ? -1 : a > b ? 1 : 0));
   return terms

@@ -83,7 +83,10 @@ describe("variables", () => {
   test("slices of one flat input are leaves of their own", () => {
     const builder = new GraphBuilder();
     const flat = builder.input("flat", "float32", [6]);
-    const [matrix, rest] = [builder.reshape(builder.slice(flat, 0, 0, 4), [2, 2]), builder.slice(flat, 0, 4, 6)];
+    const [matrix, rest] = [
+      builder.reshape(builder.slice(flat, 0, 0, 4), [2, 2]),
+      builder.slice(flat, 0, 4, 6),
+    ];
     const loss = builder.sumAll(builder.multiply(builder.multiply(matrix, matrix), rest));
     const [slope, other, whole] = gradient(builder, loss, [matrix, rest, flat]);
     const graph = graphOf([
@@ -140,7 +143,9 @@ describe("variables", () => {
     const builder = new GraphBuilder();
     const x = builder.input("x", "float32", []);
     const [first] = gradient(builder, builder.multiply(builder.multiply(x, x), builder.exponential(x)), [x]);
-    expect(check(builder, first!, [x], { x: { shape: [], data: Float64Array.of(0.7) } }).error).toBeLessThan(1e-8);
+    expect(check(builder, first!, [x], { x: { shape: [], data: Float64Array.of(0.7) } }).error).toBeLessThan(
+      1e-8,
+    );
   });
 });
 
@@ -159,7 +164,10 @@ describe("what has no gradient is refused", () => {
 
   test("tables of a rotary embedding", () => {
     const builder = new GraphBuilder();
-    const [x, table] = [builder.input("x", "float32", [1, 1, 2, 4]), builder.input("table", "float32", [1, 2, 2])];
+    const [x, table] = [
+      builder.input("x", "float32", [1, 1, 2, 4]),
+      builder.input("table", "float32", [1, 2, 2]),
+    ];
     const loss = builder.sumAll(builder.rotaryEmbedding(x, table, table));
     expect(failureOf(() => gradient(builder, loss, [table])).message).toBe(
       "internal: RotaryEmbedding has no gradient with respect to input 1.",
@@ -169,7 +177,11 @@ describe("what has no gradient is refused", () => {
   test("second derivatives through the statistics of a norm", () => {
     const builder = new GraphBuilder();
     const [x, scale] = [builder.input("x", "float32", [2, 4]), builder.input("scale", "float32", [4])];
-    const [first] = gradient(builder, builder.sumAll(builder.sine(builder.rmsNormalization(x, scale, 1e-6))), [x]);
+    const [first] = gradient(
+      builder,
+      builder.sumAll(builder.sine(builder.rmsNormalization(x, scale, 1e-6))),
+      [x],
+    );
     expect(failureOf(() => gradient(builder, builder.sumAll(first!), [x])).message).toBe(
       "internal: RMSNormalization has no gradient through its output 1.",
     );
@@ -188,7 +200,10 @@ describe("sums are folded into matrix products", () => {
   test.each([undefined, 0.5])("and stay the same with a beta of %s in the product", (beta) => {
     const builder = new GraphBuilder();
     const x = builder.input("x", "float32", [2, 3]);
-    const [first, second] = [builder.input("first", "float32", [3, 2]), builder.input("second", "float32", [3, 2])];
+    const [first, second] = [
+      builder.input("first", "float32", [3, 2]),
+      builder.input("second", "float32", [3, 2]),
+    ];
     const options = beta === undefined ? {} : { beta };
     const sum = builder.add(builder.gemm(x, first, options), builder.tanh(builder.gemm(x, second, options)));
     const feeds = { x: array([2, 3], 1), first: array([3, 2], 2), second: array([3, 2], 3) };
@@ -202,8 +217,14 @@ describe("sums are folded into matrix products", () => {
   test("whatever else is added", () => {
     const builder = new GraphBuilder();
     const [x, w] = [builder.input("x", "float32", [2, 2]), builder.input("w", "float32", [2, 2])];
-    const y = builder.add(builder.add(builder.gemm(x, w, { beta: 3 }), builder.gemm(w, x)), builder.multiply(x, x));
-    const { error } = check(builder, builder.sumAll(builder.sine(y)), [x, w], { x: array([2, 2], 1), w: array([2, 2], 2) });
+    const y = builder.add(
+      builder.add(builder.gemm(x, w, { beta: 3 }), builder.gemm(w, x)),
+      builder.multiply(x, x),
+    );
+    const { error } = check(builder, builder.sumAll(builder.sine(y)), [x, w], {
+      x: array([2, 2], 1),
+      w: array([2, 2], 2),
+    });
     expect(error).toBeLessThan(1e-7);
   });
 });

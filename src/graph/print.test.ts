@@ -56,12 +56,15 @@ test("the hash is fixed, and follows everything that is printed", () => {
   expect(hash(small())).toMatchInlineSnapshot(`"837852282e0b0263fa7f6fa9a7d85697"`);
   expect(hash(small())).toBe(hash(small()));
   expect(hash(small(1e-6))).not.toBe(hash(small()));
-  expect(new Set([0.5, -0.5, 0, -0, NaN, Infinity, -Infinity].map((literal) => hash(small(1e-5, literal)))).size).toBe(7);
+  expect(
+    new Set([0.5, -0.5, 0, -0, NaN, Infinity, -Infinity].map((literal) => hash(small(1e-5, literal)))).size,
+  ).toBe(7);
 });
 
 test("hashes of similar texts differ in all parts", () => {
   const texts = Array.from({ length: 2000 }, (_, index) => `weight ${index}`);
   const hashes = texts.map((text) => hashText(text));
-  for (const lane of [0, 8, 16, 24]) expect(new Set(hashes.map((text) => text.slice(lane, lane + 8))).size).toBe(2000);
+  for (const lane of [0, 8, 16, 24])
+    expect(new Set(hashes.map((text) => text.slice(lane, lane + 8))).size).toBe(2000);
   expect(hashText("")).toMatch(/^[0-9a-f]{32}$/);
 });

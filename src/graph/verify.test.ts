@@ -78,6 +78,8 @@ test("names stand for one thing", () => {
   expect(messageOf(graphOf([{ name: "y", value: builder.add(x, builder.weight("x", [3])) }]))).toBe(
     'internal: two different inputs or weights are called "x".',
   );
-  expect(messageOf(graphOf([{ name: "x", value: y }]))).toBe('internal: the output "x" is called like an input or weight.');
+  expect(messageOf(graphOf([{ name: "x", value: y }]))).toBe(
+    'internal: the output "x" is called like an input or weight.',
+  );
   expect(() => verify(graphOf([{ name: "x", value: x }]))).not.toThrow();
 });

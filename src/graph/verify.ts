@@ -35,7 +35,7 @@ function verifyTypes<K extends OperationName>(node: Node<K>, place: string): voi
   const types = operationOf(node).infer(node.inputs, node.attributes);
   const fits = node.outputs.every((output, index) => {
     const type = types[index];
-    return type !== undefined && type.dtype === output.dtype && sameShape(type.shape, output.shape);
+    return type?.dtype === output.dtype && sameShape(type.shape, output.shape);
   });
   if (!fits || types.length !== node.outputs.length) throw internalError(`${place} has outputs of other types than its rule says.`);
 }

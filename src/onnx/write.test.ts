@@ -1,41 +1,12 @@
 /** @file The ONNX file that a graph becomes, read back message by message. */
 import { describe, expect, test } from "vitest";
-import { z } from "zod";
 import { failureOf } from "../../test/support/failure.ts";
+import { expectUniqueNames, nodeTexts, readModel } from "../../test/support/onnx-model.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Value } from "../graph/graph.ts";
-import { decodeModel } from "./schema.ts";
 import { writeOnnx } from "./write.ts";
 import type { ExternalTensor } from "./write.ts";
-
-const valueInfoSchema = z.object({ name: z.string(), type: z.unknown() });
-const tensorSchema = z.object({
-  name: z.string(),
-  dims: z.array(z.number()).default([]),
-  data_type: z.number(),
-  raw_data: z.instanceof(Uint8Array).optional(),
-  data_location: z.number().optional(),
-  external_data: z.array(z.object({ key: z.string(), value: z.string() })).optional(),
-});
-const nodeSchema = z.object({
-  op_type: z.string(),
-  name: z.string(),
-  domain: z.string().default(""),
-  input: z.array(z.string()).default([]),
-  output: z.array(z.string()),
-  attribute: z.array(z.record(z.string(), z.unknown())).default([]),
-});
-const modelSchema = z.object({
-  ir_version: z.number(),
-  opset_import: z.array(z.object({ domain: z.string().default(""), version: z.number() })),
-  graph: z.object({
-    node: z.array(nodeSchema).default([]),
-    initializer: z.array(tensorSchema).default([]),
-    input: z.array(valueInfoSchema).default([]),
-    output: z.array(valueInfoSchema),
-  }),
-});
 
 const nowhere = (name: string): ExternalTensor => {
   throw new Error(`unexpected weight ${name}`);
@@ -45,31 +16,18 @@ function write(outputs: Readonly<Record<string, Value>>, locate = nowhere) {
   const graph = graphOf(Object.entries(outputs).map(([name, value]) => ({ name, value })));
   const bytes = writeOnnx(graph, locate);
   expect(writeOnnx(graph, locate)).toEqual(bytes);
-  return modelSchema.parse(decodeModel(bytes));
-}
-
-/** Nodes as text: type(inputs) -> outputs. */
-const nodeTexts = ({ graph }: ReturnType<typeof write>) =>
-  graph.node.map(({ op_type: type, input, output }) => `${type}(${input.join(", ")}) -> ${output.join(", ")}`);
-
-/** Every name that a value of the graph goes by must be given once. */
-function expectUniqueNames({ graph }: ReturnType<typeof write>): void {
-  const given = [
-    ...graph.input.map(({ name }) => name),
-    ...graph.initializer.map(({ name }) => name),
-    ...graph.node.flatMap(({ output }) => output.filter((name) => name !== "")),
-  ];
-  expect(given.filter((name, index) => given.indexOf(name) !== index)).toEqual([]);
-  const known = new Set([...given, ""]);
-  expect(graph.node.flatMap(({ input }) => input.filter((name) => !known.has(name)))).toEqual([]);
-  expect(graph.output.filter(({ name }) => !known.has(name))).toEqual([]);
+  return readModel(bytes);
 }
 
 test("a small graph, message by message", () => {
   const builder = new GraphBuilder();
   const x = builder.input("x", "float32", ["batch", 3]);
   const y = builder.gemm(x, builder.weight("w", [2, 3]), { transB: true, alpha: 0.5 });
-  const model = write({ y: builder.gelu(y, "tanh") }, () => ({ file: "weights-0.bin", offset: 4096, byteLength: 24 }));
+  const model = write({ y: builder.gelu(y, "tanh") }, () => ({
+    file: "weights-0.bin",
+    offset: 4096,
+    byteLength: 24,
+  }));
   expectUniqueNames(model);
   expect(model).toMatchInlineSnapshot(`
     {
@@ -228,11 +186,17 @@ describe("weights", () => {
   test("keep their places in different files", () => {
     const builder = new GraphBuilder();
     const sum = builder.add(builder.weight("a", [2]), builder.weight("b", [2]));
-    const { graph } = write({ sum }, (name) => ({ file: `${name}.bin`, offset: name === "a" ? 0 : 8, byteLength: 8 }));
-    expect(graph.initializer.map(({ external_data: entries }) => entries?.map(({ value }) => value))).toEqual([
-      ["a.bin", "0", "8"],
-      ["b.bin", "8", "8"],
-    ]);
+    const { graph } = write({ sum }, (name) => ({
+      file: `${name}.bin`,
+      offset: name === "a" ? 0 : 8,
+      byteLength: 8,
+    }));
+    expect(graph.initializer.map(({ external_data: entries }) => entries?.map(({ value }) => value))).toEqual(
+      [
+        ["a.bin", "0", "8"],
+        ["b.bin", "8", "8"],
+      ],
+    );
     expect(graph.initializer.map((tensor) => [tensor.data_location, tensor.raw_data])).toEqual([
       [1, undefined],
       [1, undefined],
@@ -260,14 +224,28 @@ describe("literals", () => {
       builder.constant("float32", [100], many),
       builder.constant("float32", [10, 10], many),
       builder.constant("int64", [100], many),
-      builder.constant("float32", [100], many.map((value) => (value === 0 ? -0 : value))),
-      builder.constant("float32", [100], many.map((value) => (value === 7 ? Infinity : value))),
-      builder.constant("float32", [100], many.map((value) => (value === 7 ? NaN : value))),
+      builder.constant(
+        "float32",
+        [100],
+        many.map((value) => (value === 0 ? -0 : value)),
+      ),
+      builder.constant(
+        "float32",
+        [100],
+        many.map((value) => (value === 7 ? Infinity : value)),
+      ),
+      builder.constant(
+        "float32",
+        [100],
+        many.map((value) => (value === 7 ? NaN : value)),
+      ),
     ];
     const model = write(Object.fromEntries(literals.map((value, index) => [`y${index}`, value])));
     expectUniqueNames(model);
     expect(model.graph.initializer).toHaveLength(literals.length);
-    const floats = model.graph.initializer.slice(0, 5).map(({ raw_data: bytes }) => Buffer.from(bytes!).toString("hex"));
+    const floats = model.graph.initializer
+      .slice(0, 5)
+      .map(({ raw_data: bytes }) => Buffer.from(bytes!).toString("hex"));
     expect(floats).toEqual(["00000000", "00000080", "0000c07f", "0000807f", "000080ff"]);
   });
 
@@ -343,7 +321,9 @@ describe("names", () => {
     const scaled = builder.multiply(builder.negate(sum), builder.expand(builder.scalar(2), ["batch", 2]));
     const model = write({ "Mul.9": scaled, "scaled.3": builder.tanh(scaled), "scaled.2": scaled });
     expectUniqueNames(model);
-    expect(model.graph.input.map(({ name }) => name)).toEqual(inputs.map(({ node }) => "name" in node.attributes && node.attributes.name));
+    expect(model.graph.input.map(({ name }) => name)).toEqual(
+      inputs.map(({ node }) => "name" in node.attributes && node.attributes.name),
+    );
     expect(model.graph.output.map(({ name }) => name)).toEqual(["Mul.9", "scaled.3", "scaled.2"]);
   });
 
@@ -369,7 +349,11 @@ describe("names", () => {
     const normal = builder.layerNormalization(x, builder.input("scale", "float32", [4]), undefined, 1e-5);
     expect(nodeTexts(write({ normal }))).toEqual(["LayerNormalization(x, scale) -> normal"]);
     const [, mean, inverse] = normal.node.outputs;
-    expect(nodeTexts(write({ inverse: inverse! }))).toEqual(["LayerNormalization(x, scale) -> LayerNormalization_2, , inverse"]);
-    expect(nodeTexts(write({ mean: mean! }))).toEqual(["LayerNormalization(x, scale) -> LayerNormalization_2, mean"]);
+    expect(nodeTexts(write({ inverse: inverse! }))).toEqual([
+      "LayerNormalization(x, scale) -> LayerNormalization_2, , inverse",
+    ]);
+    expect(nodeTexts(write({ mean: mean! }))).toEqual([
+      "LayerNormalization(x, scale) -> LayerNormalization_2, mean",
+    ]);
   });
 });

@@ -28,7 +28,8 @@ const noWeights = (name: string): WeightLocation => {
   throw new Error(`unexpected weight ${name}`);
 };
 const numbers = (tensor: Tensor | undefined) => Array.from<number | bigint, number>(tensor!.data, Number);
-const leftInCache = () => (existsSync(path.join(cache, "sessions")) ? readdirSync(path.join(cache, "sessions")) : []);
+const leftInCache = () =>
+  existsSync(path.join(cache, "sessions")) ? readdirSync(path.join(cache, "sessions")) : [];
 
 /** x [rows, 2] times a weight [2, 2], which lies behind 100 other numbers. */
 function weightedGraph() {
@@ -36,7 +37,10 @@ function weightedGraph() {
   const x = builder.input("x", "float32", ["rows", 2]);
   const graph = graphWith(builder.gemm(x, builder.weight("layer.weight", [2, 2]), { transB: true }));
   const file = path.join(temporaryFolder(), "weights.bin");
-  writeFileSync(file, Float32Array.from({ length: 104 }, (_, index) => (index < 100 ? NaN : index - 99)));
+  writeFileSync(
+    file,
+    Float32Array.from({ length: 104 }, (_, index) => (index < 100 ? NaN : index - 99)),
+  );
   return { graph, location: { path: file, offset: 400, byteLength: 16 } };
 }
 
@@ -61,7 +65,11 @@ describe("weights", () => {
     writeFileSync(path.join(folder, "a"), Float32Array.of(1, 2));
     writeFileSync(path.join(folder, "target"), Float32Array.of(1, 3));
     symlinkSync("target", path.join(folder, "b"));
-    const session = await cpu.createSession(sum, (name) => ({ path: path.join(folder, name), offset: 0, byteLength: 8 }));
+    const session = await cpu.createSession(sum, (name) => ({
+      path: path.join(folder, name),
+      offset: 0,
+      byteLength: 8,
+    }));
     expect(numbers((await session.run({}))["y"])).toEqual([2, 5]);
     await session.dispose();
   });
@@ -81,7 +89,9 @@ describe("weights", () => {
 
   test("beyond the end of their file are refused", async () => {
     const { graph, location } = weightedGraph();
-    const { code, message } = await rejectionOf(() => cpu.createSession(graph, () => ({ ...location, offset: 404 })));
+    const { code, message } = await rejectionOf(() =>
+      cpu.createSession(graph, () => ({ ...location, offset: 404 })),
+    );
     expect(code).toBe("runtime-failed");
     expect(message).toMatch(
       /^ONNX Runtime refused a graph: .*External initializer: layer\.weight offset: 404 size to read: 16 given file_length: 416 are out of bounds or can not be read in full\.$/,
@@ -117,9 +127,18 @@ describe("what a run is given", () => {
 
   test.each<[string, Record<string, Tensor>]>([
     ['the graph\'s input "rows" was not given.', { x }],
-    ['the input "x" does not fit: expected float32, found int64.', { x: int64Tensor([1, 1, 2], [1, 2]), rows }],
-    ['the input "x" does not fit: expected 3 axes, found 2.', { x: float32Tensor([2, 2], [1, 2, 3, 4]), rows }],
-    ['the input "x" does not fit: axis 2: expected 2, found 4.', { x: float32Tensor([1, 1, 4], [1, 2, 3, 4]), rows }],
+    [
+      'the input "x" does not fit: expected float32, found int64.',
+      { x: int64Tensor([1, 1, 2], [1, 2]), rows },
+    ],
+    [
+      'the input "x" does not fit: expected 3 axes, found 2.',
+      { x: float32Tensor([2, 2], [1, 2, 3, 4]), rows },
+    ],
+    [
+      'the input "x" does not fit: axis 2: expected 2, found 4.',
+      { x: float32Tensor([1, 1, 4], [1, 2, 3, 4]), rows },
+    ],
     [
       'the input "rows" does not fit: axis 0: expected batch*length = 2, found 3.',
       { x, rows: int64Tensor([3], [0, 0, 0]) },
@@ -166,7 +185,9 @@ test("results of every type that graphs yield come back", async () => {
   ]);
   await session.dispose();
   const bytes = await cpu.createSession(graphWith(builder.cast(x, "uint8")), noWeights);
-  expect((await rejectionOf(() => bytes.run({ x: float32Tensor([2], [0, 2]) }))).message).toMatchInlineSnapshot();
+  expect((await rejectionOf(() => bytes.run({ x: float32Tensor([2], [0, 2]) }))).message).toBe(
+    'internal: the output "y" has the type uint8, which no graph of deltafit yields.',
+  );
   await bytes.dispose();
 });
 
@@ -176,7 +197,10 @@ test("a graph the runtime has no kernel for is refused", async () => {
   const outputs: Value[] = [];
   const node: Node = { id: 5, operation: "Erf", attributes: {}, inputs: [x], outputs };
   outputs.push({ node, outputIndex: 0, dtype: "int64", shape: [2] });
-  const { code, message } = await rejectionOf(() => cpu.createSession(graphWith(outputs[0]!), noWeights), cache);
+  const { code, message } = await rejectionOf(
+    () => cpu.createSession(graphWith(outputs[0]!), noWeights),
+    cache,
+  );
   expect(code).toBe("runtime-failed");
   expect(message.replace(/sessions\/[0-9a-f-]+/, "sessions/ID")).toBe(
     "ONNX Runtime refused a graph: Load model from FOLDER/sessions/ID/graph.onnx failed:This is an invalid model. " +
@@ -187,7 +211,10 @@ test("a graph the runtime has no kernel for is refused", async () => {
 
 test("a disposed session does not run, and disposing it again does nothing", async () => {
   const builder = new GraphBuilder();
-  const session = await cpu.createSession(graphWith(builder.scale(builder.input("x", "float32", [1]), 2)), noWeights);
+  const session = await cpu.createSession(
+    graphWith(builder.scale(builder.input("x", "float32", [1]), 2)),
+    noWeights,
+  );
   await session.dispose();
   await session.dispose();
   expect(await rejectionOf(() => session.run({ x: float32Tensor([1], [1]) }))).toEqual({

@@ -28,7 +28,12 @@ async function createSession(
     return wrap(graph, session);
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
-    throw new DeltafitError("runtime-failed", `ONNX Runtime refused a graph: ${reasonOf(error)}`, undefined, error);
+    throw new DeltafitError(
+      "runtime-failed",
+      `ONNX Runtime refused a graph: ${reasonOf(error)}`,
+      undefined,
+      error,
+    );
   } finally {
     // The runtime has mapped the weights and read the graph: the folder is no longer needed.
     await rm(folder, { recursive: true, force: true });
@@ -58,7 +63,12 @@ async function existing(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    throw new DeltafitError("file-missing", `The weights file ${path} is not there: ${reasonOf(error)}`, undefined, error);
+    throw new DeltafitError(
+      "file-missing",
+      `The weights file ${path} is not there: ${reasonOf(error)}`,
+      undefined,
+      error,
+    );
   }
 }
 
@@ -89,7 +99,10 @@ function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.Inf
 }
 
 function wrap(graph: Graph, session: ort.InferenceSession): Session {
-  const inputs = nodesOf(graph, "Input").map((node) => ({ name: node.attributes.name, value: node.outputs[0] }));
+  const inputs = nodesOf(graph, "Input").map((node) => ({
+    name: node.attributes.name,
+    value: node.outputs[0],
+  }));
   let isDisposed = false;
   return {
     async run(feeds) {
@@ -100,14 +113,24 @@ function wrap(graph: Graph, session: ort.InferenceSession): Session {
         if (!value || !feed) throw internalError(`the graph's input "${name}" was not given.`);
         const problem = bindDimensions(value.shape, feed.shape, dimensions);
         if (problem !== undefined || feed.dtype !== value.dtype)
-          throw internalError(`the input "${name}" does not fit: ${problem ?? `expected ${value.dtype}, found ${feed.dtype}`}.`);
+          throw internalError(
+            `the input "${name}" does not fit: ${problem ?? `expected ${value.dtype}, found ${feed.dtype}`}.`,
+          );
         tensors[name] = toRuntime(feed);
       }
       try {
         const results = await session.run(tensors);
-        return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromRuntime(name, tensor)]));
+        return Object.fromEntries(
+          Object.entries(results).map(([name, tensor]) => [name, fromRuntime(name, tensor)]),
+        );
       } catch (error) {
-        throw new DeltafitError("runtime-failed", `ONNX Runtime failed while running a graph: ${reasonOf(error)}`, undefined, error);
+        if (DeltafitError.isInstance(error)) throw error;
+        throw new DeltafitError(
+          "runtime-failed",
+          `ONNX Runtime failed while running a graph: ${reasonOf(error)}`,
+          undefined,
+          error,
+        );
       }
     },
     async dispose() {
@@ -119,7 +142,8 @@ function wrap(graph: Graph, session: ort.InferenceSession): Session {
 }
 
 function toRuntime({ dtype, shape, data }: Tensor): ort.Tensor {
-  if (data.length !== elementCount(shape)) throw internalError(`a tensor of shape [${shape.join()}] has ${data.length} elements.`);
+  if (data.length !== elementCount(shape))
+    throw internalError(`a tensor of shape [${shape.join()}] has ${data.length} elements.`);
   return new ort.Tensor(dtype, data, shape);
 }
 

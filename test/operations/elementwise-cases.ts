@@ -20,7 +20,12 @@ const leafCases: readonly OperationCase[] = [
     sources: [weight([2, 3]), float32([2, 3])],
     build: (b, w, x) => b.multiply(w, x),
   },
-  { operation: "Constant", name: "scalar", sources: [float32([2])], build: (b, x) => b.add(x, b.scalar(0.1)) },
+  {
+    operation: "Constant",
+    name: "scalar",
+    sources: [float32([2])],
+    build: (b, x) => b.add(x, b.scalar(0.1)),
+  },
   {
     operation: "Constant",
     name: "matrix",
@@ -49,7 +54,11 @@ const leafCases: readonly OperationCase[] = [
 type Binary = (builder: GraphBuilder, a: Value, b: Value) => Value;
 
 /** Equal shapes, a row, a column, both ways, more axes, a scalar, symbols. */
-function broadcasts(operation: OperationName, apply: Binary, make: (shape: Source["shape"]) => Source): OperationCase[] {
+function broadcasts(
+  operation: OperationName,
+  apply: Binary,
+  make: (shape: Source["shape"]) => Source,
+): OperationCase[] {
   const shapes: readonly (readonly [string, Source["shape"], Source["shape"]])[] = [
     ["equal shapes", [2, 3], [2, 3]],
     ["a row", [2, 3], [3]],
@@ -75,9 +84,18 @@ const arithmeticCases: readonly OperationCase[] = [
   ...broadcasts("Add", (b, x, y) => b.add(x, y), float32),
   ...broadcasts("Sub", (b, x, y) => b.subtract(x, y), float32),
   ...broadcasts("Mul", (b, x, y) => b.multiply(x, y), float32),
-  ...broadcasts("Div", (b, x, y) => b.divide(x, y), (shape) => float32(shape, 0.5, 2)),
+  ...broadcasts(
+    "Div",
+    (b, x, y) => b.divide(x, y),
+    (shape) => float32(shape, 0.5, 2),
+  ),
   { operation: "Mul", name: "with itself", sources: [float32([3])], build: (b, x) => b.multiply(x, x) },
-  { operation: "Div", name: "by itself", sources: [float32([3], 1, 2)], build: (b, x) => b.divide(x, b.multiply(x, x)) },
+  {
+    operation: "Div",
+    name: "by itself",
+    sources: [float32([3], 1, 2)],
+    build: (b, x) => b.divide(x, b.multiply(x, x)),
+  },
   {
     operation: "Div",
     name: "of integers rounds toward zero",
@@ -95,7 +113,13 @@ const arithmeticCases: readonly OperationCase[] = [
 type Unary = (builder: GraphBuilder, x: Value) => Value;
 
 /** Over the range in which the function is smooth, and for symbolic extents, without rows and without axes. */
-function unary(operation: OperationName, apply: Unary, from: number, to: number, suffix = ""): OperationCase[] {
+function unary(
+  operation: OperationName,
+  apply: Unary,
+  from: number,
+  to: number,
+  suffix = "",
+): OperationCase[] {
   return [
     { operation, name: `a vector${suffix}`, sources: [float32([16], from, to)], build: apply },
     { operation, name: `a scalar${suffix}`, sources: [float32([], from, to)], build: apply },
@@ -106,7 +130,13 @@ function unary(operation: OperationName, apply: Unary, from: number, to: number,
       sources: [float32(["batch", 3], from, to)],
       build: apply,
     },
-    { operation, name: `no rows${suffix}`, symbols: { rows: 0 }, sources: [float32(["rows", 3])], build: apply },
+    {
+      operation,
+      name: `no rows${suffix}`,
+      symbols: { rows: 0 },
+      sources: [float32(["rows", 3])],
+      build: apply,
+    },
   ];
 }
 

@@ -80,7 +80,9 @@ export function leavesOf({ sources, symbols = {} }: OperationCase): Leaf[] {
 }
 
 export function leafValue(builder: GraphBuilder, { name, source, array }: Leaf): Value {
-  return source.kind === "weight" ? builder.weight(name, array.shape) : builder.input(name, source.dtype, source.shape);
+  return source.kind === "weight"
+    ? builder.weight(name, array.shape)
+    : builder.input(name, source.dtype, source.shape);
 }
 
 export function interpretLeaves(graph: Graph, leaves: readonly Leaf[]): Record<string, HostArray> {
@@ -109,7 +111,7 @@ export async function runLeaves(
   return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, arrayOf(tensor)]));
 }
 
-export function tensorOf(dtype: DataType, { shape, data }: HostArray): Tensor {
+function tensorOf(dtype: DataType, { shape, data }: HostArray): Tensor {
   switch (dtype) {
     case "float32":
       return { dtype, shape, data: Float32Array.from(data) };
@@ -127,13 +129,13 @@ export function tensorOf(dtype: DataType, { shape, data }: HostArray): Tensor {
   }
 }
 
-export function arrayOf({ shape, data }: Tensor): HostArray {
+function arrayOf({ shape, data }: Tensor): HostArray {
   return { shape, data: Float64Array.from(Array.from<number | bigint, number>(data, Number)) };
 }
 
 /** The largest difference of two arrays, relative to the largest magnitude if that is above 1; infinite if shapes differ. */
 export function difference(actual: HostArray | undefined, expected: HostArray | undefined): number {
-  if (!actual || !expected || actual.shape.join() !== expected.shape.join()) return Infinity;
+  if (!expected || actual?.shape.join() !== expected.shape.join()) return Infinity;
   const magnitude = expected.data.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
   return expected.data.reduce((largest, value, index) => {
     const found = actual.data[index] ?? NaN;
@@ -149,7 +151,9 @@ export function finiteDifferences(graph: Graph, leaves: readonly Leaf[], variabl
   const lossAt = (element: number, offset: number) => {
     const moved = data.slice();
     moved[element] = (moved[element] ?? 0) + offset;
-    const others = leaves.map((leaf) => (leaf === variable ? { ...leaf, array: { shape, data: moved } } : leaf));
+    const others = leaves.map((leaf) =>
+      leaf === variable ? { ...leaf, array: { shape, data: moved } } : leaf,
+    );
     return interpretLeaves(graph, others)["loss"]!.data[0]!;
   };
   const slopes = data.map((_, element) => (lossAt(element, step) - lossAt(element, -step)) / (2 * step));

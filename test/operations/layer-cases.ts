@@ -17,7 +17,13 @@ function matmul(name: string, left: Shape, right: Shape): OperationCase {
   };
 }
 
-function gemm(name: string, left: Shape, right: Shape, options: GemmOptions = {}, third?: Shape): OperationCase {
+function gemm(
+  name: string,
+  left: Shape,
+  right: Shape,
+  options: GemmOptions = {},
+  third?: Shape,
+): OperationCase {
   return {
     operation: "Gemm",
     name,
@@ -90,7 +96,13 @@ function cross(name: string, rows: Shape, ids: readonly number[], from = -2, to 
 
 function softmaxes(name: string, shape: Shape, from = -2, to = 2): OperationCase[] {
   return [
-    { operation: "Softmax", name, symbols, sources: [float32(shape, from, to)], build: (b, x) => b.softmax(x) },
+    {
+      operation: "Softmax",
+      name,
+      symbols,
+      sources: [float32(shape, from, to)],
+      build: (b, x) => b.softmax(x),
+    },
     {
       operation: "SoftmaxGradient",
       name,

@@ -12,7 +12,16 @@ import { verify } from "../../src/graph/verify.ts";
 import { failureOf } from "../support/failure.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { elementwiseCases } from "./elementwise-cases.ts";
-import { difference, exactly, finiteDifferences, float32, interpretLeaves, leafValue, leavesOf, runLeaves } from "./harness.ts";
+import {
+  difference,
+  exactly,
+  finiteDifferences,
+  float32,
+  interpretLeaves,
+  leafValue,
+  leavesOf,
+  runLeaves,
+} from "./harness.ts";
 import type { Leaf, OperationCase } from "./harness.ts";
 import { layerCases } from "./layer-cases.ts";
 import { shapingCases } from "./shaping-cases.ts";
@@ -51,7 +60,8 @@ function graphsOf(operationCase: OperationCase) {
   const forward = graphOf([{ name: "result", value: result }]);
   if (result.dtype !== "float32") return { forward, leaves };
   const indices =
-    operationCase.variables ?? [...leaves.keys()].filter((index) => leaves[index]!.source.dtype === "float32");
+    operationCase.variables ??
+    [...leaves.keys()].filter((index) => leaves[index]!.source.dtype === "float32");
   if (indices.length === 0) return { forward, leaves };
   const variables = indices.map((index) => ({ leaf: leaves[index]!, value: values[index]! }));
   return { forward, leaves, slopes: slopesOf(builder, operationCase, result, leaves, variables) };
@@ -68,19 +78,26 @@ function slopesOf(
     operation: "Input",
     name: "functional",
     sources: [float32(result.shape)],
-    build: (_, x) => x!,
+    build: (_, x) => x,
     ...(symbols ? { symbols } : {}),
   });
   const named = { ...functional!, name: "functional" };
   const loss = builder.sumAll(builder.multiply(result, leafValue(builder, named)));
-  const gradients = gradient(builder, loss, variables.map(({ value }) => value));
+  const gradients = gradient(
+    builder,
+    loss,
+    variables.map(({ value }) => value),
+  );
   // Symbolic extents are told by the forward pass's inputs, which the gradients alone may not read.
   const anchor = symbols ? [{ name: "loss", value: loss }] : [];
   const alone = variables.map(({ value }) => gradient(builder, loss, [value])[0]);
   return {
     leaves: [...leaves, named],
     lossGraph: graphOf([{ name: "loss", value: loss }]),
-    gradientGraph: graphOf([...anchor, ...gradients.map((value, index) => ({ name: `gradient${index}`, value: value! }))]),
+    gradientGraph: graphOf([
+      ...anchor,
+      ...gradients.map((value, index) => ({ name: `gradient${index}`, value: value! })),
+    ]),
     variables: variables.map(({ leaf }) => leaf),
     gradients,
     alone,
@@ -96,7 +113,9 @@ describe.each(cases.map((row) => [`${row.operation}: ${row.name}`, row] as const
     const exact = forward.outputs[0]!.value.dtype !== "float32";
     const actual = await runLeaves(forward, leaves, temporaryFolder());
     const expected = interpretLeaves(forward, leaves);
-    expect(difference(actual["result"], expected["result"])).toBeLessThanOrEqual(exact ? 0 : float32Tolerance);
+    expect(difference(actual["result"], expected["result"])).toBeLessThanOrEqual(
+      exact ? 0 : float32Tolerance,
+    );
   });
 
   if (!slopes) return;
@@ -108,7 +127,9 @@ describe.each(cases.map((row) => [`${row.operation}: ${row.name}`, row] as const
     const analytic = interpretLeaves(gradientGraph, slopes.leaves);
     for (const [index, variable] of variables.entries()) {
       const measured = finiteDifferences(lossGraph, slopes.leaves, variable);
-      expect(difference(analytic[`gradient${index}`], measured), variable.name).toBeLessThanOrEqual(slopeTolerance);
+      expect(difference(analytic[`gradient${index}`], measured), variable.name).toBeLessThanOrEqual(
+        slopeTolerance,
+      );
     }
   });
 
@@ -125,10 +146,14 @@ test("rows added at the same place are all counted, whatever the number of threa
   const builder = new GraphBuilder();
   const [count, width] = [50_000, 16];
   const sources = [
-    exactly("int64", [count], Array.from({ length: count }, (_, index) => index % 2)),
+    exactly(
+      "int64",
+      [count],
+      Array.from({ length: count }, (_, index) => index % 2),
+    ),
     exactly("float32", [count, width], new Array<number>(count * width).fill(1)),
   ];
-  const leaves = leavesOf({ operation: "ScatterRows", name: "many", sources, build: (_, x) => x! });
+  const leaves = leavesOf({ operation: "ScatterRows", name: "many", sources, build: (_, x) => x });
   const [indices, updates] = leaves.map((leaf) => leafValue(builder, leaf));
   const graph = graphOf([{ name: "sums", value: builder.scatterRows(indices!, updates!, 2) }]);
   const { sums } = await runLeaves(graph, leaves, temporaryFolder());
@@ -142,8 +167,28 @@ test("what is only there for a gradient has no gradient of its own", () => {
   expect(failureOf(() => gradient(builder, builder.sumAll(builder.softmaxGradient(x, x)), [x])).message).toBe(
     "internal: second derivatives of Softmax are not defined.",
   );
-  const slopes = builder.softmaxCrossEntropyLossGradient(builder.constant("float32", [2], [1, 2]), x, classes);
+  const slopes = builder.softmaxCrossEntropyLossGradient(
+    builder.constant("float32", [2], [1, 2]),
+    x,
+    classes,
+  );
   expect(failureOf(() => gradient(builder, builder.sumAll(slopes), [x])).message).toBe(
     "internal: second derivatives of SoftmaxCrossEntropyLoss are not defined.",
   );
+});
+
+test("a dropout mask is the same in ONNX Runtime and in the interpreter, bit for bit", async () => {
+  const builder = new GraphBuilder();
+  const sources = [
+    exactly("float32", [200, 300], new Array<number>(60_000).fill(1)),
+    exactly("int32", [1], [-123_456_789]),
+  ];
+  const leaves = leavesOf({ operation: "SeededDropout", name: "large", sources, build: (_, x) => x });
+  const [x, seed] = leaves.map((leaf) => leafValue(builder, leaf));
+  const graph = graphOf([
+    { name: "kept", value: builder.seededDropout(x!, seed!, { ratio: 0.3, site: 77 }) },
+  ]);
+  const places = (kept: Float64Array) => kept.map((value) => Math.sign(value));
+  const { kept } = await runLeaves(graph, leaves, temporaryFolder());
+  expect(places(kept!.data)).toEqual(places(interpretLeaves(graph, leaves)["kept"]!.data));
 });

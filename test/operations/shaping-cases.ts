@@ -20,7 +20,13 @@ function ofIntegers(operation: OperationName, shape: readonly number[], build: U
   return (["int64", "int32", "bool"] as const).map((dtype) => ({
     operation,
     name: dtype,
-    sources: [exactly(dtype, shape, Array.from({ length: count }, (_, index) => (dtype === "bool" ? index % 2 : index - 2)))],
+    sources: [
+      exactly(
+        dtype,
+        shape,
+        Array.from({ length: count }, (_, index) => (dtype === "bool" ? index % 2 : index - 2)),
+      ),
+    ],
     build,
   }));
 }

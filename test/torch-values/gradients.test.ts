@@ -32,7 +32,9 @@ const text = readFileSync(new URL("gradients.fixture.json", import.meta.url), "u
 const { cases } = z.object({ torch: z.string(), cases: z.array(caseSchema) }).parse(JSON.parse(text));
 
 /** How deltafit spells each recorded layer; values come in the order in which the case lists its inputs. */
-const layers: Readonly<Record<string, (builder: GraphBuilder, inputs: readonly Value[], row: RecordedCase) => Value>> = {
+const layers: Readonly<
+  Record<string, (builder: GraphBuilder, inputs: readonly Value[], row: RecordedCase) => Value>
+> = {
   gelu: (b, [x]) => b.gelu(x!, "none"),
   "gelu-tanh": (b, [x]) => b.gelu(x!, "tanh"),
   silu: (b, [x]) => b.swish(x!),
@@ -43,7 +45,8 @@ const layers: Readonly<Record<string, (builder: GraphBuilder, inputs: readonly V
   softmax: (b, [x]) => b.softmax(x!),
   "cross-entropy": (b, [x, targets]) => b.softmaxCrossEntropyLoss(x!, targets!),
   "layer-norm": (b, [x, scale, bias], { epsilon }) => b.layerNormalization(x!, scale!, bias, epsilon!),
-  "layer-norm-large-epsilon": (b, [x, scale, bias], { epsilon }) => b.layerNormalization(x!, scale!, bias, epsilon!),
+  "layer-norm-large-epsilon": (b, [x, scale, bias], { epsilon }) =>
+    b.layerNormalization(x!, scale!, bias, epsilon!),
   "rms-norm": (b, [x, scale], { epsilon }) => b.rmsNormalization(x!, scale!, epsilon!),
   embedding: (b, [table, indices]) => b.gather(table!, indices!),
   matmul: (b, [x, y]) => b.matmul(x!, y!),
@@ -70,7 +73,11 @@ function compute(row: RecordedCase): Record<string, HostArray> {
   const functional = builder.input("functional", "float32", row.functional.shape);
   const loss = builder.sumAll(builder.multiply(output, functional));
   const wanted = Object.keys(row.gradients);
-  const gradients = gradient(builder, loss, wanted.map((name) => values[names.indexOf(name)]!));
+  const gradients = gradient(
+    builder,
+    loss,
+    wanted.map((name) => values[names.indexOf(name)]!),
+  );
   const graph = graphOf([
     { name: "output", value: output },
     ...gradients.map((value, index) => ({ name: `gradient of ${wanted[index]!}`, value: value! })),
@@ -94,6 +101,7 @@ describe.each(cases.map((row) => [row.name, row] as const))("%s", (_name, row) =
   test("equals what PyTorch computed", () => {
     const results = compute(row);
     expectClose(results["output"], row.output, "output");
-    for (const [name, expected] of Object.entries(row.gradients)) expectClose(results[`gradient of ${name}`], expected, name);
+    for (const [name, expected] of Object.entries(row.gradients))
+      expectClose(results[`gradient of ${name}`], expected, name);
   });
 });

@@ -22,7 +22,9 @@ function maskOf({ rows, columns, ratio, site = 3, seed = 7 }: Mask): Float64Arra
     x: { shape: [rows, columns], data: new Float64Array(rows * columns).fill(1) },
     seed: { shape: [1], data: Float64Array.of(seed) },
   };
-  return interpret(graphOf([{ name: "kept", value: kept }]), feeds)["kept"]!.data.map((value) => Math.sign(value));
+  return interpret(graphOf([{ name: "kept", value: kept }]), feeds)["kept"]!.data.map((value) =>
+    Math.sign(value),
+  );
 }
 
 const mean = (values: Float64Array) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -38,7 +40,10 @@ function correlation(a: Float64Array, b: Float64Array): number {
 /** The correlations of all pairs among the first lines, summed up. */
 function pairs(lines: readonly Float64Array[]): { spread: number; largest: number } {
   const all = lines.flatMap((line, index) => lines.slice(0, index).map((other) => correlation(line, other)));
-  return { spread: Math.sqrt(mean(Float64Array.from(all, (z) => z * z))), largest: Math.max(...all.map(Math.abs)) };
+  return {
+    spread: Math.sqrt(mean(Float64Array.from(all, (z) => z * z))),
+    largest: Math.max(...all.map(Math.abs)),
+  };
 }
 
 describe.each([0.05, 0.1, 0.5, 0.9])("with a ratio of %d", (ratio) => {
@@ -51,7 +56,9 @@ describe.each([0.05, 0.1, 0.5, 0.9])("with a ratio of %d", (ratio) => {
   test("rows are independent", () => {
     const columns = 2048;
     const mask = maskOf({ rows: 32, columns, ratio });
-    const { spread, largest } = pairs(Array.from({ length: 32 }, (_, row) => mask.subarray(row * columns, (row + 1) * columns)));
+    const { spread, largest } = pairs(
+      Array.from({ length: 32 }, (_, row) => mask.subarray(row * columns, (row + 1) * columns)),
+    );
     expect(spread).toBeLessThan(1.15);
     expect(largest).toBeLessThan(6);
   });
@@ -78,6 +85,14 @@ describe.each([0.05, 0.1, 0.5, 0.9])("with a ratio of %d", (ratio) => {
     expect(Math.abs(correlation(a.subarray(columns), b.subarray(0, -columns)))).toBeLessThan(4);
     expect(Math.abs(correlation(b.subarray(columns), a.subarray(0, -columns)))).toBeLessThan(4);
   });
+});
+
+test("rows are hashed apart from columns", () => {
+  const size = 256;
+  const mask = maskOf({ rows: size, columns: size, ratio: 0.5 });
+  const transposed = mask.map((_, element) => mask[(element % size) * size + Math.floor(element / size)]!);
+  // Each pair of places counts twice.
+  expect(Math.abs(correlation(mask, transposed))).toBeLessThan(4 * Math.SQRT2);
 });
 
 test("a ratio of zero keeps everything and a ratio of one nothing", () => {
