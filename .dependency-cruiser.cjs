@@ -21,6 +21,7 @@ const rooms = [
   "training/",
   "generation/",
   "evaluation/",
+  "fine-tuning/",
   "experiments/",
   "cli/",
   "index.ts",

@@ -4,11 +4,22 @@
  *
  *   npx tsx examples/own-module.ts
  */
-import { adamWDefaults, createAdapter, loraDefaults, moduleObjective, openModule, Trainer, float32Tensor } from "../src/index.ts";
+import {
+  adamWDefaults,
+  createAdapter,
+  loraDefaults,
+  moduleObjective,
+  openModule,
+  Trainer,
+  float32Tensor,
+} from "../src/index.ts";
 
 const hidden = 64;
 const random = (count: number, scale: number, seed: number) =>
-  Float32Array.from({ length: count }, (_, index) => scale * Math.sin((index + 1) * 12.9898 * seed) * Math.cos(index * 78.233));
+  Float32Array.from(
+    { length: count },
+    (_, index) => scale * Math.sin((index + 1) * 12.9898 * seed) * Math.cos(index * 78.233),
+  );
 
 const base = openModule(
   {
@@ -45,11 +56,17 @@ const trainer = await Trainer.create({
 });
 
 /** 64 points of the unit square, and what is to be learnt there. */
-const points = Array.from({ length: 64 }, (_, index) => [(index % 8) / 7, Math.floor(index / 8) / 7] as const);
+const points = Array.from(
+  { length: 64 },
+  (_, index) => [(index % 8) / 7, Math.floor(index / 8) / 7] as const,
+);
 const batch = {
   tensors: {
     x: float32Tensor([points.length, 2], points.flat()),
-    y: float32Tensor([points.length, 1], points.map(([a, b]) => Math.sin(3 * a) * b)),
+    y: float32Tensor(
+      [points.length, 1],
+      points.map(([a, b]) => Math.sin(3 * a) * b),
+    ),
   },
   count: points.length,
 };
@@ -59,5 +76,7 @@ for (let step = 0; step < 300; step++) {
   last = await trainer.step([batch], 1e-2);
   if (step % 100 === 0) console.log(`step ${step}: mean squared error ${last.loss.toFixed(4)}`);
 }
-console.log(`${adapter.layout.size} trained values, mean squared error below 0.01: ${String(last.loss < 0.01)}`);
+console.log(
+  `${adapter.layout.size} trained values, mean squared error below 0.01: ${String(last.loss < 0.01)}`,
+);
 await trainer.dispose();

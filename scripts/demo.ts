@@ -50,12 +50,21 @@ const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
 
 function datasetOf(examples: readonly DemoExample[], tokenizer: Tokenizer): Dataset {
-  const rows = examples.map((example, index) => ({ line: index + 1, where: `example ${index + 1}`, values: { ...example } }));
+  const rows = examples.map((example, index) => ({
+    line: index + 1,
+    where: `example ${index + 1}`,
+    values: { ...example },
+  }));
   return tokenizeData(parseRows(rows, "causal-lm"), "causal-lm", tokenizer, { sequenceLength });
 }
 
 /** What the model writes for each example, up to the end of the line. */
-async function answers(base: Base, adapters: readonly Adapter[], tokenizer: Tokenizer, examples: readonly DemoExample[]): Promise<string[]> {
+async function answers(
+  base: Base,
+  adapters: readonly Adapter[],
+  tokenizer: Tokenizer,
+  examples: readonly DemoExample[],
+): Promise<string[]> {
   const generator = await createGenerator(base, adapters);
   try {
     const { texts } = await generateText(generator, tokenizer, {
@@ -71,7 +80,8 @@ async function answers(base: Base, adapters: readonly Adapter[], tokenizer: Toke
 
 /** Mean share of the attributes that a text mentions. */
 const coverage = (examples: readonly DemoExample[], texts: readonly string[]) =>
-  examples.reduce((sum, { prompt }, index) => sum + slotCoverage(prompt, texts[index] ?? ""), 0) / examples.length;
+  examples.reduce((sum, { prompt }, index) => sum + slotCoverage(prompt, texts[index] ?? ""), 0) /
+  examples.length;
 
 const started = performance.now();
 const tokenizer = loadTokenizer(baseFolder);
@@ -80,7 +90,9 @@ const { train, heldOut } = demoSplit(1);
 const shown = heldOut.slice(0, 2);
 
 title("deltafit: fine-tuning with LoRA, in Node, on the CPU");
-say("The bundled base writes everyday English. It has never seen this task: turn a restaurant's attributes into a sentence.");
+say(
+  "The bundled base writes everyday English. It has never seen this task: turn a restaurant's attributes into a sentence.",
+);
 
 title("Before");
 const before = await answers(base, [], tokenizer, heldOut);
@@ -121,7 +133,8 @@ const result = await fineTune({
     const { step, loss, tokensPerSecond, secondsLeft } = event;
     const values = { loss: loss.toFixed(3), speed: tokensPerSecond.toFixed(0), left: secondsLeft.toFixed(0) };
     if (isTerminal) bar.update(step, values);
-    else if (step % 25 === 0) console.log(`step ${step}/${steps}  loss ${values.loss}  ${values.speed} tokens/s`);
+    else if (step % 25 === 0)
+      console.log(`step ${step}/${steps}  loss ${values.loss}  ${values.speed} tokens/s`);
   },
 });
 if (isTerminal) bar.stop();
@@ -140,9 +153,18 @@ const equal = mergedTexts.filter((text, index) => text === after[index]).length;
 const adapterBytes = statSync(join(out, "adapter_model.safetensors")).size;
 const baseBytes = statSync(join(baseFolder, "model.safetensors")).size;
 const rows: [string, string][] = [
-  ["attributes mentioned, 60 held-out", `${percent(coverage(heldOut, before))} before, ${percent(coverage(heldOut, after))} after`],
-  ["loss", `${(result.losses[0] ?? NaN).toFixed(2)} at the start, ${(result.evaluations.at(-1)?.metrics["loss"] ?? NaN).toFixed(2)} held-out at the end`],
-  ["trained parameters", `${result.trainableParameters} of ${result.totalParameters} (${((100 * result.trainableParameters) / result.totalParameters).toFixed(1)} %)`],
+  [
+    "attributes mentioned, 60 held-out",
+    `${percent(coverage(heldOut, before))} before, ${percent(coverage(heldOut, after))} after`,
+  ],
+  [
+    "loss",
+    `${(result.losses[0] ?? NaN).toFixed(2)} at the start, ${(result.evaluations.at(-1)?.metrics["loss"] ?? NaN).toFixed(2)} held-out at the end`,
+  ],
+  [
+    "trained parameters",
+    `${result.trainableParameters} of ${result.totalParameters} (${((100 * result.trainableParameters) / result.totalParameters).toFixed(1)} %)`,
+  ],
   ["adapter on disk", `${megabytes(adapterBytes)}; the base has ${megabytes(baseBytes)}`],
   ["merged into the base", `${equal} of ${heldOut.length} texts equal to the unmerged ones`],
   ["time", `${((performance.now() - started) / 1000).toFixed(0)} s in all`],

@@ -36,7 +36,7 @@ export interface Command extends CommandDescription {
 
 const group = "General:";
 
-/** The flags of every command. */
+/** The flags of every command: they are about this call, and so stand in no file. */
 export const commonFlags = {
   config: optional(text("FILE"), group, "YAML file with flags, named without the dashes"),
   set: optional(texts("NAME=VALUE"), group, "set a flag, or an entry such as rank-pattern.q_proj"),
@@ -44,9 +44,6 @@ export const commonFlags = {
   quiet: switched(group, "say nothing but results, warnings and errors"),
   debug: switched(group, "show where in the code an error comes from"),
 } satisfies FlagTable;
-
-/** Flags that cannot come from a file. */
-const commandLineOnly = ["config", "set"];
 
 export function defineCommand<Table extends FlagTable>(definition: CommandDefinition<Table>): Command {
   const { name, summary, example, argument, run } = definition;
@@ -58,12 +55,11 @@ export function defineCommand<Table extends FlagTable>(definition: CommandDefini
     ...(argument && { argument }),
     flags,
     async execute(onCommandLine, givenArgument) {
-      const settable = Object.fromEntries(Object.entries(flags).filter(([flag]) => !commandLineOnly.includes(flag)));
-      const { config, set = [] } = readValues(commonFlags, onCommandLine);
-      const given = new Map(config === undefined ? [] : readConfigFile(config, settable));
+      const { config, set = [], ...output } = readValues(commonFlags, onCommandLine);
+      const given = new Map(config === undefined ? [] : readConfigFile(config, definition.flags));
       for (const [flag, value] of onCommandLine) given.set(flag, value);
-      applySettings(set, settable, given);
-      const terminal = createTerminal(readValues(commonFlags, given));
+      applySettings(set, definition.flags, given);
+      const terminal = createTerminal(output);
       return run(readValues(definition.flags, given), terminal, givenArgument);
     },
   };

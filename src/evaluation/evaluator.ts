@@ -46,7 +46,11 @@ export class Evaluator {
       attentionBlocks: 1,
       lossChunks: settings.task === "causal-lm" || settings.task === "masked-lm" ? evaluationChunks : 1,
     });
-    return new Evaluator(base, taskGraph, await device.createSession(taskGraph.graph, (weight) => base.locate(weight), session));
+    return new Evaluator(
+      base,
+      taskGraph,
+      await device.createSession(taskGraph.graph, (weight) => base.locate(weight), session),
+    );
   }
 
   /**
@@ -54,9 +58,15 @@ export class Evaluator {
    * `accuracy`, `f1`, `matthews` of classes; `pearson`, `spearman` of numbers.
    * @param values flat values of each adapter by name.
    */
-  async evaluate(batches: Iterable<TaskBatch>, values: Readonly<Record<string, Float32Array>>): Promise<Metrics> {
+  async evaluate(
+    batches: Iterable<TaskBatch>,
+    values: Readonly<Record<string, Float32Array>>,
+  ): Promise<Metrics> {
     const parameters = Object.fromEntries(
-      Object.entries(values).map(([name, vector]) => [frozenInput(name), float32Tensor([vector.length], vector)]),
+      Object.entries(values).map(([name, vector]) => [
+        frozenInput(name),
+        float32Tensor([vector.length], vector),
+      ]),
     );
     let [loss, count, correct] = [0, 0, 0];
     const rows: { logits: Float32Array; label: number }[] = [];
@@ -77,7 +87,11 @@ export class Evaluator {
     return { loss: loss / count, ...this.#taskMetrics(loss / count, correct / count, rows) };
   }
 
-  #taskMetrics(loss: number, share: number, rows: readonly { logits: Float32Array; label: number }[]): Metrics {
+  #taskMetrics(
+    loss: number,
+    share: number,
+    rows: readonly { logits: Float32Array; label: number }[],
+  ): Metrics {
     const { task, labelCount } = this.#base.settings;
     const labels = rows.map(({ label }) => label);
     switch (task) {
@@ -90,7 +104,9 @@ export class Evaluator {
       }
       case "classification":
       case "token-classification": {
-        const predicted = rows.map(({ logits }) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b), -Infinity)));
+        const predicted = rows.map(({ logits }) =>
+          logits.indexOf(logits.reduce((a, b) => Math.max(a, b), -Infinity)),
+        );
         return {
           accuracy: accuracy(predicted, labels),
           f1: f1(predicted, labels, labelCount),

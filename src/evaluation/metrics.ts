@@ -36,11 +36,15 @@ export function matthews(predicted: readonly number[], actual: readonly number[]
   const labels = [...new Set([...predicted, ...actual])];
   const count = actual.length;
   const correct = predicted.filter((value, index) => value === actual[index]).length;
-  const occurrences = (list: readonly number[]) => labels.map((label) => list.filter((value) => value === label).length);
+  const occurrences = (list: readonly number[]) =>
+    labels.map((label) => list.filter((value) => value === label).length);
   const [byPredicted, byActual] = [occurrences(predicted), occurrences(actual)];
-  const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, value, index) => sum + value * (b[index] ?? 0), 0);
+  const dot = (a: readonly number[], b: readonly number[]) =>
+    a.reduce((sum, value, index) => sum + value * (b[index] ?? 0), 0);
   const covariance = correct * count - dot(byPredicted, byActual);
-  const spread = Math.sqrt((count ** 2 - dot(byPredicted, byPredicted)) * (count ** 2 - dot(byActual, byActual)));
+  const spread = Math.sqrt(
+    (count ** 2 - dot(byPredicted, byPredicted)) * (count ** 2 - dot(byActual, byActual)),
+  );
   return spread === 0 ? 0 : covariance / spread;
 }
 
@@ -65,7 +69,7 @@ export function pearson(a: readonly number[], b: readonly number[]): number {
 function ranks(values: readonly number[]): number[] {
   const order = values.map((value, index) => ({ value, index })).sort((a, b) => a.value - b.value);
   const result = new Array<number>(values.length).fill(0);
-  for (let start = 0; start < order.length; ) {
+  for (let start = 0; start < order.length;) {
     let end = start;
     while (end < order.length && order[end]?.value === order[start]?.value) end++;
     for (let at = start; at < end; at++) result[order[at]?.index ?? 0] = (start + end + 1) / 2;

@@ -26,7 +26,13 @@ import { elementCount } from "../tensor/tensor.ts";
 import { languageObjective } from "../training/objective.ts";
 import { adamWDefaults } from "../training/optimiser.ts";
 import { runTraining } from "../training/run.ts";
-import type { Evaluation, PlacedBatch, TrainingEvent, TrainingPlan, TrainingProgress } from "../training/run.ts";
+import type {
+  Evaluation,
+  PlacedBatch,
+  TrainingEvent,
+  TrainingPlan,
+  TrainingProgress,
+} from "../training/run.ts";
 import { Trainer } from "../training/trainer.ts";
 import { readTrainingState, writeTrainingState } from "./training-state.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -78,7 +84,8 @@ export interface FineTuneResult {
 }
 
 /** Folder of checkpoints in the output folder: "last" to resume from, "best" by the evaluation. */
-export const checkpointFolder = (out: string, kind: "last" | "best"): string => join(out, "checkpoints", kind);
+export const checkpointFolder = (out: string, kind: "last" | "best"): string =>
+  join(out, "checkpoints", kind);
 
 /**
  * Trains an adapter and writes it. An adapter that stood in the folder stays until the new one is complete.
@@ -88,7 +95,8 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const { base, adapter, frozen = [], plan, seed, out, resume = false, session } = options;
   const objective = languageObjective({ ...options, adapters: [adapter], frozen });
   const settings = settingsOf(options, hash(objective.graph));
-  const state = resume && out !== undefined ? readTrainingState(checkpointFolder(out, "last"), settings) : undefined;
+  const state =
+    resume && out !== undefined ? readTrainingState(checkpointFolder(out, "last"), settings) : undefined;
   const progress = state?.progress ?? newProgress();
   const trainer = await Trainer.create({
     objective,
@@ -102,7 +110,9 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     },
     ...(session ? { session } : {}),
   });
-  const evaluator = options.evaluationData ? await Evaluator.create({ base, adapters: [...frozen, adapter], session }) : undefined;
+  const evaluator = options.evaluationData
+    ? await Evaluator.create({ base, adapters: [...frozen, adapter], session })
+    : undefined;
   try {
     const current = () => withValues(adapter, trainer.parameters);
     await runTraining({
@@ -116,7 +126,12 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
         out === undefined
           ? undefined
           : (kind) => {
-              const training = { parameters: trainer.parameters, optimiser: trainer.state, progress, settings };
+              const training = {
+                parameters: trainer.parameters,
+                optimiser: trainer.state,
+                progress,
+                settings,
+              };
               return saveCheckpoint(checkpointFolder(out, kind), base, current(), training);
             },
       onEvent: options.onEvent,
@@ -144,7 +159,10 @@ function newProgress(): TrainingProgress<BatchCursor> {
 }
 
 /** What the numbers of a run depend on: a state of other settings is not resumed. */
-function settingsOf({ plan, batchSize, seed, data, weightDecay, clip }: FineTuneOptions, graph: string): TrainingState["settings"] {
+function settingsOf(
+  { plan, batchSize, seed, data, weightDecay, clip }: FineTuneOptions,
+  graph: string,
+): TrainingState["settings"] {
   const { steps, accumulate, learningRate, schedule, warmup } = plan;
   const { examples, tokens } = data.report;
   const numbers = { steps, accumulate, learningRate, schedule, warmup, batchSize, seed, examples, tokens };
@@ -162,25 +180,46 @@ function maskingOf({ tokenizer, base, seed }: FineTuneOptions): Pick<BatchesOpti
   if (base.settings.task !== "masked-lm") return {};
   const { maskTokenId, vocabularySize } = tokenizer;
   if (maskTokenId === undefined)
-    throw new DeltafitError("tokenizer-mismatch", "The tokenizer has no mask token, which masked language modelling needs.", "Use an encoder's own tokenizer.");
+    throw new DeltafitError(
+      "tokenizer-mismatch",
+      "The tokenizer has no mask token, which masked language modelling needs.",
+      "Use an encoder's own tokenizer.",
+    );
   const settings = { maskTokenId, vocabularySize, seed };
-  return { transform: (example, index, epoch) => ("labels" in example ? maskExample(example, index, epoch, settings) : example) };
+  return {
+    transform: (example, index, epoch) =>
+      "labels" in example ? maskExample(example, index, epoch, settings) : example,
+  };
 }
 
-function* placedBatches(options: FineTuneOptions, multiple: number, from: BatchCursor): Generator<PlacedBatch<Batch, BatchCursor>> {
+function* placedBatches(
+  options: FineTuneOptions,
+  multiple: number,
+  from: BatchCursor,
+): Generator<PlacedBatch<Batch, BatchCursor>> {
   for (const { batch, cursor } of batches(options.data.examples, batchesOptions(options, multiple), from))
     yield { batch, cursor, tokens: batch.tokens };
 }
 
-async function evaluate(options: FineTuneOptions, evaluator: Evaluator, parameters: Float32Array): Promise<Metrics> {
+async function evaluate(
+  options: FineTuneOptions,
+  evaluator: Evaluator,
+  parameters: Float32Array,
+): Promise<Metrics> {
   const { evaluationData, frozen = [], adapter } = options;
   const settings = { ...batchesOptions(options, 1), shuffle: false, bucketByLength: false, epochs: 1 };
-  const values = Object.fromEntries([...frozen.map(({ name, values: own }) => [name, own] as const), [adapter.name, parameters] as const]);
+  const values = Object.fromEntries([
+    ...frozen.map(({ name, values: own }) => [name, own] as const),
+    [adapter.name, parameters] as const,
+  ]);
   return evaluator.evaluate(evaluationBatches(evaluationData?.examples ?? [], settings), values);
 }
 
 /** Batches of rows in an order by length, which saves padding and changes no metric. */
-export function* evaluationBatches(examples: Dataset["examples"], settings: BatchesOptions): Generator<Batch> {
+export function* evaluationBatches(
+  examples: Dataset["examples"],
+  settings: BatchesOptions,
+): Generator<Batch> {
   const sorted = [...examples].sort((a, b) => a.inputIds.length - b.inputIds.length);
   for (const { batch } of batches(sorted, settings)) yield batch;
 }
@@ -196,7 +235,12 @@ function isBetter(metrics: Metrics, best: Metrics): boolean {
 
 const hasAdapterFolder = (adapter: Adapter) => methodTable[adapter.methodType].format !== undefined;
 
-async function saveCheckpoint(folder: string, base: Base, adapter: Adapter, state: TrainingState): Promise<void> {
+async function saveCheckpoint(
+  folder: string,
+  base: Base,
+  adapter: Adapter,
+  state: TrainingState,
+): Promise<void> {
   await writeTrainingState(folder, state, (temporary) => {
     if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, adapter, base);
   });
@@ -211,12 +255,21 @@ async function writeResult(out: string, base: Base, adapter: Adapter): Promise<v
   await writeFolderAtomic(out, (temporary) => {
     writeAdapterFiles(temporary, adapter, base);
     const checkpoints = join(out, "checkpoints");
-    if (fs.existsSync(checkpoints)) fs.cpSync(checkpoints, join(temporary, "checkpoints"), { recursive: true });
+    if (fs.existsSync(checkpoints))
+      fs.cpSync(checkpoints, join(temporary, "checkpoints"), { recursive: true });
   });
 }
 
-function resultOf(base: Base, adapter: Adapter, progress: TrainingProgress<BatchCursor>, out: string | undefined): FineTuneResult {
-  const baseParameters = storedParameters(base.modules).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+function resultOf(
+  base: Base,
+  adapter: Adapter,
+  progress: TrainingProgress<BatchCursor>,
+  out: string | undefined,
+): FineTuneResult {
+  const baseParameters = storedParameters(base.modules).reduce(
+    (sum, { shape }) => sum + elementCount(shape),
+    0,
+  );
   const own = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
   const added = own.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   return {

@@ -59,7 +59,10 @@ export async function writeTrainingState(
       entry("first_moment", optimiser.firstMoment),
       entry("second_moment", optimiser.secondMoment),
     ]);
-    writeFileAtomic(join(temporary, progressName), JSON.stringify({ format: 1, optimiserStep: optimiser.step, settings, progress }));
+    writeFileAtomic(
+      join(temporary, progressName),
+      JSON.stringify({ format: 1, optimiserStep: optimiser.step, settings, progress }),
+    );
     addFiles(temporary);
   });
 }
@@ -68,7 +71,10 @@ export async function writeTrainingState(
  * Reads a state, or gives `undefined` where there is none.
  * @throws DeltafitError `usage-invalid` naming the first setting that differs; what reading the files throws.
  */
-export function readTrainingState(folder: string, settings: TrainingState["settings"]): TrainingState | undefined {
+export function readTrainingState(
+  folder: string,
+  settings: TrainingState["settings"],
+): TrainingState | undefined {
   restoreInterruptedSwap(folder);
   const path = join(folder, progressName);
   if (!existsSync(path)) return undefined;
@@ -85,7 +91,11 @@ export function readTrainingState(folder: string, settings: TrainingState["setti
   const { best, ...progress } = state.progress;
   return {
     parameters: read("parameters"),
-    optimiser: { step: state.optimiserStep, firstMoment: read("first_moment"), secondMoment: read("second_moment") },
+    optimiser: {
+      step: state.optimiserStep,
+      firstMoment: read("first_moment"),
+      secondMoment: read("second_moment"),
+    },
     progress: { ...progress, best },
     settings: state.settings,
   };

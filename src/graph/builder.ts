@@ -92,7 +92,11 @@ export class GraphBuilder {
   matmul = (a: Value, b: Value): Value => this.#apply("MatMul", {}, [a, b]);
 
   /** alpha * op(a) op(b) + beta * c for matrices a and b. */
-  gemm(a: Value, b: Value, { alpha = 1, beta = 1, transA = false, transB = false, c }: GemmOptions = {}): Value {
+  gemm(
+    a: Value,
+    b: Value,
+    { alpha = 1, beta = 1, transA = false, transB = false, c }: GemmOptions = {},
+  ): Value {
     return this.#apply("Gemm", { alpha, beta, transA, transB }, c ? [a, b, c] : [a, b]);
   }
 
@@ -107,7 +111,10 @@ export class GraphBuilder {
     const source = isOperation(x.node, "Transpose") ? x.node.inputs[0] : undefined;
     if (isOperation(x.node, "Transpose") && source) {
       const inner = x.node.attributes.permutation;
-      return this.transpose(source, permutation.map((axis) => inner[axis] ?? 0));
+      return this.transpose(
+        source,
+        permutation.map((axis) => inner[axis] ?? 0),
+      );
     }
     return this.#apply("Transpose", { permutation }, [x]);
   }
@@ -162,7 +169,11 @@ export class GraphBuilder {
 
   /** The sum over all elements: a scalar. */
   sumAll(x: Value): Value {
-    return this.reduceSum(x, x.shape.map((_, axis) => axis), false);
+    return this.reduceSum(
+      x,
+      x.shape.map((_, axis) => axis),
+      false,
+    );
   }
 
   softmax = (x: Value): Value => this.#apply("Softmax", {}, [x]);
@@ -214,7 +225,11 @@ export class GraphBuilder {
     return axes.length === 0 ? x : this.#apply(operation, { axes, keepDimensions }, [x]);
   }
 
-  #leaf<K extends "Input" | "Weight" | "Constant">(operation: K, attributes: OperationAttributes[K], type: ValueType): Value {
+  #leaf<K extends "Input" | "Weight" | "Constant">(
+    operation: K,
+    attributes: OperationAttributes[K],
+    type: ValueType,
+  ): Value {
     const key = `${operation} ${attributesText(attributes)} ${type.dtype} ${type.shape.join()}`;
     return this.#intern(key, operation, attributes, [], () => [type]);
   }
@@ -227,7 +242,9 @@ export class GraphBuilder {
     const key = `${operation} ${attributesText(attributes)} ${inputs
       .map((value) => (value ? `${value.node.id}.${value.outputIndex}` : ""))
       .join()}`;
-    return this.#intern(key, operation, attributes, inputs, () => operations[operation].infer(inputs, attributes));
+    return this.#intern(key, operation, attributes, inputs, () =>
+      operations[operation].infer(inputs, attributes),
+    );
   }
 
   #intern<K extends OperationName>(
@@ -241,7 +258,8 @@ export class GraphBuilder {
     if (known) return known;
     const outputs: Value[] = [];
     const node: Node<K> = { id: this.#nodes.size, operation, attributes, inputs, outputs };
-    for (const [outputIndex, { dtype, shape }] of types().entries()) outputs.push({ node, outputIndex, dtype, shape });
+    for (const [outputIndex, { dtype, shape }] of types().entries())
+      outputs.push({ node, outputIndex, dtype, shape });
     this.#nodes.set(key, node);
     const [first] = outputs;
     if (!first) throw internalError(`${operation} has no output.`);
@@ -265,5 +283,7 @@ function isLiteral(value: Value, number: number): boolean {
 /** Whether combining a literal with x leaves x's type as it is. */
 function sameBroadcast(literal: Value, x: Value): boolean {
   const joint = broadcastShapes(literal.shape, x.shape);
-  return literal.dtype === x.dtype && joint !== undefined && sameShape(joint, x.shape) && sizeOf(x.shape) !== 0;
+  return (
+    literal.dtype === x.dtype && joint !== undefined && sameShape(joint, x.shape) && sizeOf(x.shape) !== 0
+  );
 }

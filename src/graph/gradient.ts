@@ -14,7 +14,11 @@ import { operationOf } from "./operations/index.ts";
  * @param variables values of the graph that are treated as leaves: nothing above them is differentiated.
  * @returns one value of each variable's shape; `undefined` where the loss does not depend on it.
  */
-export function gradient(builder: GraphBuilder, loss: Value, variables: readonly Value[]): (Value | undefined)[] {
+export function gradient(
+  builder: GraphBuilder,
+  loss: Value,
+  variables: readonly Value[],
+): (Value | undefined)[] {
   if (loss.shape.length !== 0 || loss.dtype !== "float32")
     throw internalError(`only a float32 scalar has a gradient, not ${loss.dtype}[${loss.shape.join()}].`);
   const { nodes } = graphOf([{ name: "loss", value: loss }]);
@@ -68,7 +72,9 @@ function accumulate(builder: GraphBuilder, parts: readonly Value[] | undefined):
   let sum: Value | undefined;
   for (const part of parts ?? []) {
     if (sum === undefined) sum = part;
-    else sum = foldIntoProduct(builder, part, sum) ?? foldIntoProduct(builder, sum, part) ?? builder.add(sum, part);
+    else
+      sum =
+        foldIntoProduct(builder, part, sum) ?? foldIntoProduct(builder, sum, part) ?? builder.add(sum, part);
   }
   return sum;
 }

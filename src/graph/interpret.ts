@@ -32,7 +32,9 @@ export function interpret(
   );
 
   function run<K extends OperationName>(node: Node<K>): void {
-    const inputs = node.inputs.flatMap((input) => (input ? [results.get(input) ?? missing(node, input)] : []));
+    const inputs = node.inputs.flatMap((input) =>
+      input ? [results.get(input) ?? missing(node, input)] : [],
+    );
     const outputs = operationOf(node).interpret(node, inputs, dimensions);
     for (const [index, output] of node.outputs.entries()) {
       const result = outputs[index];

@@ -22,7 +22,11 @@ export interface Operation<K extends OperationName> {
   /** Writes the node as ONNX nodes. */
   readonly lower: (node: Node<K>, target: LoweringTarget) => void;
   /** The definition in plain TypeScript, on 64-bit floats. */
-  readonly interpret: (node: Node<K>, inputs: readonly HostArray[], dimensions: DimensionValues) => HostArray[];
+  readonly interpret: (
+    node: Node<K>,
+    inputs: readonly HostArray[],
+    dimensions: DimensionValues,
+  ) => HostArray[];
 }
 
 export interface GradientRule<K extends OperationName> {
@@ -91,7 +95,10 @@ export function stridesOf(shape: readonly number[]): number[] {
 }
 
 /** Extents before, at and after an axis, multiplied: the loop nest of every operation along one axis. */
-export function splitAtAxis(shape: readonly number[], axis: number): [outer: number, extent: number, inner: number] {
+export function splitAtAxis(
+  shape: readonly number[],
+  axis: number,
+): [outer: number, extent: number, inner: number] {
   const product = (part: readonly number[]) => part.reduce((a, b) => a * b, 1);
   return [product(shape.slice(0, axis)), shape[axis] ?? 1, product(shape.slice(axis + 1))];
 }

@@ -12,7 +12,9 @@ export function print(graph: Graph): string {
       const name = `%${numbers.get(value.node) ?? "?"}`;
       return value.outputIndex === 0 ? name : `${name}.${value.outputIndex}`;
     });
-    const attributes = Object.entries(node.attributes).map(([name, value]) => `${name}=${attributeText(value)}`);
+    const attributes = Object.entries(node.attributes).map(
+      ([name, value]) => `${name}=${attributeText(value)}`,
+    );
     const types = node.outputs.map(({ dtype, shape }) => `${dtype}[${shape.join(", ")}]`);
     return `%${index}: ${types.join(", ")} = ${node.operation}(${[...inputs, ...attributes].join(", ")})`;
   });
@@ -33,7 +35,8 @@ export function hashText(text: string): string {
   const lanes = [0x811c9dc5, 0x01000193, 0x9e3779b1, 0x85ebca6b];
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);
-    for (let lane = 0; lane < 4; lane++) lanes[lane] = Math.imul((lanes[lane] ?? 0) ^ (unit + lane), 0x01000193 + 2 * lane);
+    for (let lane = 0; lane < 4; lane++)
+      lanes[lane] = Math.imul((lanes[lane] ?? 0) ^ (unit + lane), 0x01000193 + 2 * lane);
   }
   const finish = (lane: number) => {
     const mixed = Math.imul(lane ^ (lane >>> 16), 0x85ebca6b);

@@ -13,7 +13,8 @@ export function verify(graph: Graph): void {
   for (const node of graph.nodes) {
     const place = `node ${node.id} (${node.operation})`;
     for (const input of node.inputs)
-      if (input && !seen.has(input.node)) throw internalError(`${place} reads node ${input.node.id}, which is not before it.`);
+      if (input && !seen.has(input.node))
+        throw internalError(`${place} reads node ${input.node.id}, which is not before it.`);
     if (!leaves.has(node.operation)) verifyTypes(node, place);
     seen.add(node);
   }
@@ -37,5 +38,6 @@ function verifyTypes<K extends OperationName>(node: Node<K>, place: string): voi
     const type = types[index];
     return type?.dtype === output.dtype && sameShape(type.shape, output.shape);
   });
-  if (!fits || types.length !== node.outputs.length) throw internalError(`${place} has outputs of other types than its rule says.`);
+  if (!fits || types.length !== node.outputs.length)
+    throw internalError(`${place} has outputs of other types than its rule says.`);
 }

@@ -127,7 +127,10 @@ class ForwardPass implements ForwardContext {
     this.#settings.observe?.embedding?.(site);
     const lookup = (table: Value) => this.#rows(table, this.#inputIds);
     const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
-    return compose<void, Value>(own, this.#hooks.map((hooks) => hooks.embedding && ((_, next) => hooks.embedding?.(site, next, lookup) ?? next())))();
+    return this.#hooks.reduce<() => Value>((next, hooks) => {
+      const { embedding } = hooks;
+      return embedding ? () => embedding.call(hooks, site, next, lookup) : next;
+    }, own)();
   }
 
   positionEmbedding(site: EmbeddingSite, offset = 0): Value {

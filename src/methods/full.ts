@@ -5,5 +5,6 @@ import { boundOf, trainedParameters } from "./saved-modules.ts";
 export const full: Method<Readonly<Record<never, never>>> = {
   type: "FULL",
   summary: "Full fine-tuning: every parameter of the base is trained",
-  bind: (_configuration, modules) => boundOf(trainedParameters(modules, ({ name, stored }) => name === stored, "shared")),
+  bind: (_configuration, modules) =>
+    boundOf(trainedParameters(modules, ({ name, stored }) => name === stored, "shared")),
 };

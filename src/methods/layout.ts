@@ -23,7 +23,9 @@ export interface ParameterLayout {
 }
 
 /** Tensors one after the other, in the order given. */
-export function layOut(parameters: readonly { readonly adapter: string; readonly spec: Pick<ParameterSpec, "key" | "shape"> }[]): ParameterLayout {
+export function layOut(
+  parameters: readonly { readonly adapter: string; readonly spec: Pick<ParameterSpec, "key" | "shape"> }[],
+): ParameterLayout {
   let offset = 0;
   const entries = parameters.map(({ adapter, spec: { key, shape } }) => {
     const size = elementCount(shape);

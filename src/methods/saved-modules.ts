@@ -3,7 +3,15 @@
  * (PEFT's `modules_to_save`) and biases. One mechanism: some paths resolve to the trainable vector.
  */
 import { DeltafitError } from "../errors.ts";
-import type { BaseParameter, BoundMethod, ForwardHooks, MergeRule, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
+import type {
+  BaseParameter,
+  BoundMethod,
+  ForwardHooks,
+  MergeRule,
+  MethodUse,
+  ModuleTable,
+  ParameterSpec,
+} from "./contract.ts";
 import { insideModule, nearestName } from "./targets.ts";
 
 /** "none", every bias of the model, or the biases of adapted layers. */
@@ -47,7 +55,11 @@ export function trainedParameters(
   const parameters = [...modules.parameters.values()].filter(chosen);
   const names = new Set(parameters.map(({ name }) => name));
   return {
-    parameters: parameters.map(({ name, shape }) => ({ key: name, shape, initial: ({ base }) => base(name) })),
+    parameters: parameters.map(({ name, shape }) => ({
+      key: name,
+      shape,
+      initial: ({ base }) => base(name),
+    })),
     hooks: (use) => ({
       parameter({ name, stored }) {
         const own = tied === "shared" ? stored : name;
@@ -66,7 +78,9 @@ function checkNames(names: readonly string[], modules: ModuleTable): void {
   const paths = [...modules.parameters.keys()].map((name) => name.split(".").slice(0, -1).join("."));
   for (const name of names) {
     if (paths.some((path) => insideModule([name], path))) continue;
-    const segments = [...new Set(paths.flatMap((path) => path.split(".")))].filter((segment) => !/^\d+$/.test(segment)).sort();
+    const segments = [...new Set(paths.flatMap((path) => path.split(".")))]
+      .filter((segment) => !/^\d+$/.test(segment))
+      .sort();
     const nearest = nearestName(name, segments);
     throw new DeltafitError(
       "target-unmatched",

@@ -1,6 +1,14 @@
 /** @file The tables of a model's modules, found by running its forward pass once without methods. */
 import { GraphBuilder } from "../graph/builder.ts";
-import type { AttentionCall, EmbeddingSite, ForwardContext, LinearSite, Model, NormSite, Task } from "../models/forward.ts";
+import type {
+  AttentionCall,
+  EmbeddingSite,
+  ForwardContext,
+  LinearSite,
+  Model,
+  NormSite,
+  Task,
+} from "../models/forward.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BaseParameter, ModuleTable } from "./contract.ts";
 import { createForwardContext } from "./forward-pass.ts";
@@ -54,7 +62,12 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
  * sequences.
  * @throws DeltafitError `usage-invalid` where the architecture has no such head.
  */
-export function headOutput(model: Model, { task, labelCount }: TaskSettings, context: ForwardContext, hidden: Value): Value {
+export function headOutput(
+  model: Model,
+  { task, labelCount }: TaskSettings,
+  context: ForwardContext,
+  hidden: Value,
+): Value {
   const unsupported = () =>
     new DeltafitError(
       "usage-invalid",

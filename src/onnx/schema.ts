@@ -61,7 +61,10 @@ const root = protobuf.Root.fromJSON({
       name,
       {
         fields: Object.fromEntries(
-          Object.entries(fields).map(([field, [type, id, rule]]) => [field, rule ? { type, id, rule } : { type, id }]),
+          Object.entries(fields).map(([field, [type, id, rule]]) => [
+            field,
+            rule ? { type, id, rule } : { type, id },
+          ]),
         ),
       },
     ]),

@@ -51,7 +51,8 @@ class ModelWriter {
   constructor(graph: Graph) {
     this.#graph = graph;
     for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
-    for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")]) this.#givenNames.add(node.attributes.name);
+    for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")])
+      this.#givenNames.add(node.attributes.name);
     for (const { name, value } of graph.outputs) {
       this.#givenNames.add(name);
       this.#used.add(value);
@@ -185,7 +186,8 @@ class ModelWriter {
 
   /** Name of the int64 vector of extents. */
   #extents(shape: readonly Dimension[]): string {
-    if (shape.every((dimension) => typeof dimension === "number")) return this.#constant("int64", [shape.length], shape);
+    if (shape.every((dimension) => typeof dimension === "number"))
+      return this.#constant("int64", [shape.length], shape);
     const key = shape.join();
     const known = this.#extentNames.get(key);
     if (known !== undefined) return known;
@@ -217,7 +219,10 @@ class ModelWriter {
       : terms
           .map(({ coefficient, symbols }) => {
             const factors = symbols.map((symbol) => this.#vectorOf(symbol));
-            const all = coefficient === 1 && factors.length > 0 ? factors : [this.#constant("int64", [1], [coefficient]), ...factors];
+            const all =
+              coefficient === 1 && factors.length > 0
+                ? factors
+                : [this.#constant("int64", [1], [coefficient]), ...factors];
             return all.reduce((a, b) => this.#combine("Mul", a, b));
           })
           .reduce((a, b) => this.#combine("Add", a, b));
@@ -241,7 +246,9 @@ class ModelWriter {
         if (!term || others.length > 0 || term.symbols.length !== 1 || term.symbols[0] !== symbol) continue;
         const name = this.#intermediate("extent");
         this.#emit("Shape", [node.attributes.name], [name], { start: axis, end: axis + 1 });
-        return term.coefficient === 1 ? name : this.#combine("Div", name, this.#constant("int64", [1], [term.coefficient]));
+        return term.coefficient === 1
+          ? name
+          : this.#combine("Div", name, this.#constant("int64", [1], [term.coefficient]));
       }
     }
     throw internalError(`no input of the graph tells the dimension "${symbol}".`);
@@ -266,7 +273,8 @@ function externalWeight(value: Value, name: string, locate: (name: string) => Ex
   const { file, offset, byteLength } = locate(name);
   const dims = value.shape.map((extent) => numeric(extent, `the weight ${name}`));
   const expected = dims.reduce((a, b) => a * b, 1) * bytesPerElement[value.dtype];
-  if (expected !== byteLength) throw internalError(`the weight ${name} should have ${expected} bytes, but has ${byteLength}.`);
+  if (expected !== byteLength)
+    throw internalError(`the weight ${name} should have ${expected} bytes, but has ${byteLength}.`);
   return {
     name,
     data_type: onnxDataType[value.dtype],
@@ -288,7 +296,8 @@ function valueInfo(name: string, value: ValueType): ValueInfoMessage {
 }
 
 function attributeMessage(name: string, value: OnnxAttribute | FloatAttribute): AttributeMessage {
-  if (typeof value === "string") return { name, type: attributeType.string, s: new TextEncoder().encode(value) };
+  if (typeof value === "string")
+    return { name, type: attributeType.string, s: new TextEncoder().encode(value) };
   if (typeof value === "boolean") return { name, type: attributeType.int, i: Number(value) };
   if (typeof value === "number") return { name, type: attributeType.int, i: value };
   if ("float" in value) return { name, type: attributeType.float, f: value.float };

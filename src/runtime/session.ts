@@ -30,5 +30,9 @@ export interface SessionOptions {
 /** Makes sessions on one device. */
 export interface Device {
   readonly name: string;
-  createSession(graph: Graph, locate: (weight: string) => WeightLocation, options?: SessionOptions): Promise<Session>;
+  createSession(
+    graph: Graph,
+    locate: (weight: string) => WeightLocation,
+    options?: SessionOptions,
+  ): Promise<Session>;
 }

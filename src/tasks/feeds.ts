@@ -49,13 +49,17 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
     [inputNames.inputIds]: () => batch.inputIds,
     [inputNames.attentionMask]: () => batch.attentionMask,
     [inputNames.positionIds]: () => batch.positionIds ?? positionsOf(model, batch),
-    [inputNames.tokenTypeIds]: () => batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
+    [inputNames.tokenTypeIds]: () =>
+      batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
     [inputNames.lastTokens]: () => lastTokensOf(model, batch, taskGraph.virtualTokens),
   };
   const tensors = Object.fromEntries(
     Object.entries(all).flatMap(([name, tensor]) => (needed.has(name) ? [[name, tensor()] as const] : [])),
   );
-  const needsLoss = [...needed].some((name) => name === lossInputNames.classes || name === lossInputNames.values || name === lossInputNames.rows(0));
+  const needsLoss = [...needed].some(
+    (name) =>
+      name === lossInputNames.classes || name === lossInputNames.values || name === lossInputNames.rows(0),
+  );
   if (!needsLoss) return { tensors, count: 0 };
   const loss = lossFeeds(taskGraph, batch);
   return { tensors: { ...tensors, ...loss.tensors }, count: loss.count };
@@ -63,14 +67,20 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
 
 function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
   const { task, labelCount } = taskGraph.settings;
-  if (task === "causal-lm" || task === "masked-lm") return tokenTargets(taskGraph, batch, task === "causal-lm");
+  if (task === "causal-lm" || task === "masked-lm")
+    return tokenTargets(taskGraph, batch, task === "causal-lm");
   const { classLabels } = batch;
   if (!classLabels) throw internalError("a batch for classification has no labels.");
   const count = classLabels.length;
-  if (task === "regression") return { tensors: { [lossInputNames.values]: float32Tensor([count, 1], classLabels) }, count };
+  if (task === "regression")
+    return { tensors: { [lossInputNames.values]: float32Tensor([count, 1], classLabels) }, count };
   const outside = classLabels.find((label) => !Number.isInteger(label) || label < 0 || label >= labelCount);
   if (outside !== undefined)
-    throw new DeltafitError("data-invalid", `A label is ${outside}, but the classifier has ${labelCount} classes.`, `Labels count from 0 to ${labelCount - 1}.`);
+    throw new DeltafitError(
+      "data-invalid",
+      `A label is ${outside}, but the classifier has ${labelCount} classes.`,
+      `Labels count from 0 to ${labelCount - 1}.`,
+    );
   return { tensors: { [lossInputNames.classes]: int64Tensor([count], classLabels) }, count };
 }
 
@@ -104,19 +114,29 @@ function positionsOf(model: Model, { inputIds, attentionMask }: TaskBatch): Tens
   const [rows = 0, length = 0] = inputIds.shape;
   const positions: number[] = [];
   for (let row = 0; row < rows; row++) {
-    const of = (tensor: Tensor<"int64">) => Array.from(tensor.data.subarray(row * length, (row + 1) * length), Number);
-    positions.push(...(model.positionIds?.(of(inputIds), of(attentionMask)) ?? Array.from({ length }, (_, index) => index)));
+    const of = (tensor: Tensor<"int64">) =>
+      Array.from(tensor.data.subarray(row * length, (row + 1) * length), Number);
+    positions.push(
+      ...(model.positionIds?.(of(inputIds), of(attentionMask)) ??
+        Array.from({ length }, (_, index) => index)),
+    );
   }
   return int64Tensor([rows, length], positions);
 }
 
 /** The rightmost token that is not padding by its id (whatever the mask says), as transformers pools decoders. */
-function lastTokensOf(model: Model, { inputIds, attentionMask }: TaskBatch, virtualTokens: number): Tensor<"int64"> {
+function lastTokensOf(
+  model: Model,
+  { inputIds, attentionMask }: TaskBatch,
+  virtualTokens: number,
+): Tensor<"int64"> {
   const [rows = 0, length = 0] = inputIds.shape;
   const last = Array.from({ length: rows }, (_, row) => {
     let position = length - 1;
     const isPadding = (at: number) =>
-      model.padTokenId === undefined ? attentionMask.data[at] === 0n : Number(inputIds.data[at]) === model.padTokenId;
+      model.padTokenId === undefined
+        ? attentionMask.data[at] === 0n
+        : Number(inputIds.data[at]) === model.padTokenId;
     while (position > 0 && isPadding(row * length + position)) position--;
     return row * (length + virtualTokens) + virtualTokens + position;
   });

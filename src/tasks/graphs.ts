@@ -80,10 +80,15 @@ export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false
   const width = logits.shape[1] ?? 0;
   const { batch, length } = context.sequence;
   const perToken = logits.shape[0] !== batch;
-  const outputs = [{ name: "logits", value: perToken ? builder.reshape(logits, [batch, length, width]) : logits }];
+  const outputs = [
+    { name: "logits", value: perToken ? builder.reshape(logits, [batch, length, width]) : logits },
+  ];
   if (hiddenStates)
     for (const [index, value] of [...layers, pass.hidden].entries())
-      outputs.push({ name: `hidden.${index}`, value: builder.reshape(value, [batch, length, options.model.hiddenSize]) });
+      outputs.push({
+        name: `hidden.${index}`,
+        value: builder.reshape(value, [batch, length, options.model.hiddenSize]),
+      });
   return pass.finish(outputs);
 }
 
@@ -99,7 +104,8 @@ function startTask(options: TaskGraphOptions, training: boolean, observe?: Forwa
   const hidden = options.model.encode(pass.context);
   const ownLength = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
   const virtualTokens = subtractDimensions(pass.context.sequence.length, ownLength);
-  if (typeof virtualTokens === "string") throw internalError("a method puts a symbolic number of tokens in front.");
+  if (typeof virtualTokens === "string")
+    throw internalError("a method puts a symbolic number of tokens in front.");
   const finish = (outputs: readonly GraphOutput[]): TaskGraph => ({
     graph: graphOf(outputs),
     settings: options.settings,
@@ -113,7 +119,11 @@ function startTask(options: TaskGraphOptions, training: boolean, observe?: Forwa
 }
 
 /** The summed loss; what evaluation wants besides is pushed to `extra`. */
-function lossOf({ builder, context, hidden }: TaskPass, options: TaskGraphOptions, extra?: GraphOutput[]): Value {
+function lossOf(
+  { builder, context, hidden }: TaskPass,
+  options: TaskGraphOptions,
+  extra?: GraphOutput[],
+): Value {
   const { model, settings } = options;
   if (settings.task === "causal-lm" || settings.task === "masked-lm") {
     const parts = Array.from({ length: options.lossChunks }, (_, chunk) => {
@@ -121,7 +131,10 @@ function lossOf({ builder, context, hidden }: TaskPass, options: TaskGraphOption
       const targets = builder.input(lossInputNames.targets(chunk), "int64", [`rows${chunk}`]);
       const logits = headOutput(model, settings, context, builder.gather(hidden, rows));
       const losses = builder.softmaxCrossEntropyLoss(logits, targets);
-      return { loss: builder.sumAll(losses), correct: extra ? countCorrect(builder, logits, losses) : undefined };
+      return {
+        loss: builder.sumAll(losses),
+        correct: extra ? countCorrect(builder, logits, losses) : undefined,
+      };
     });
     const correct = parts.flatMap((part) => part.correct ?? []);
     if (extra) extra.push({ name: "correct", value: correct.reduce((a, b) => builder.add(a, b)) });
@@ -130,10 +143,15 @@ function lossOf({ builder, context, hidden }: TaskPass, options: TaskGraphOption
   const logits = headOutput(model, settings, context, hidden);
   extra?.push({ name: "logits", value: logits });
   if (settings.task === "regression") {
-    const difference = builder.subtract(logits, builder.input(lossInputNames.values, "float32", ["batch", 1]));
+    const difference = builder.subtract(
+      logits,
+      builder.input(lossInputNames.values, "float32", ["batch", 1]),
+    );
     return builder.sumAll(builder.multiply(difference, difference));
   }
-  return builder.sumAll(builder.softmaxCrossEntropyLoss(logits, builder.input(lossInputNames.classes, "int64", ["batch"])));
+  return builder.sumAll(
+    builder.softmaxCrossEntropyLoss(logits, builder.input(lossInputNames.classes, "int64", ["batch"])),
+  );
 }
 
 /** How many targets have the largest logit: those whose loss is the log-sum-exp less the maximum. */

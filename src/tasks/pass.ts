@@ -49,10 +49,13 @@ export interface Pass {
 
 export function startPass({ adapters, padding, attentionBlocks, training, observe }: PassOptions): Pass {
   const builder = new GraphBuilder();
-  const parametersOf = ({ name, method }: TaskAdapter) => method.parameters.map((spec) => ({ adapter: name, spec }));
+  const parametersOf = ({ name, method }: TaskAdapter) =>
+    method.parameters.map((spec) => ({ adapter: name, spec }));
   const layout = layOut(adapters.filter(({ trainable }) => trainable).flatMap(parametersOf));
   const frozenLayouts = new Map(
-    adapters.filter(({ trainable }) => !trainable).map((adapter) => [adapter.name, layOut(parametersOf(adapter))]),
+    adapters
+      .filter(({ trainable }) => !trainable)
+      .map((adapter) => [adapter.name, layOut(parametersOf(adapter))]),
   );
   const read = (input: string, { size }: ParameterLayout, entry: LayoutEntry) => {
     const vector = builder.input(input, "float32", [size]);
@@ -61,7 +64,9 @@ export function startPass({ adapters, padding, attentionBlocks, training, observ
   const trained = (entry: LayoutEntry) => read(trainableInput, layout, entry);
   const active = adapters.map(({ name, method, trainable }): ActiveAdapter => {
     const own = trainable ? layout : (frozenLayouts.get(name) ?? layout);
-    const entries = new Map(own.entries.filter(({ adapter }) => adapter === name).map((entry) => [entry.key, entry]));
+    const entries = new Map(
+      own.entries.filter(({ adapter }) => adapter === name).map((entry) => [entry.key, entry]),
+    );
     return {
       name,
       method,
@@ -72,7 +77,14 @@ export function startPass({ adapters, padding, attentionBlocks, training, observ
       },
     };
   });
-  const context = createForwardContext({ builder, adapters: active, training, padding, attentionBlocks, observe });
+  const context = createForwardContext({
+    builder,
+    adapters: active,
+    training,
+    padding,
+    attentionBlocks,
+    observe,
+  });
   return { builder, context, layout, frozenLayouts, trained };
 }
 

@@ -56,7 +56,10 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   const taskGraph = buildTrainingGraph({
     model,
     settings,
-    adapters: [...frozen.map((adapter) => ({ ...adapter, trainable: false })), ...adapters.map((adapter) => ({ ...adapter, trainable: true }))],
+    adapters: [
+      ...frozen.map((adapter) => ({ ...adapter, trainable: false })),
+      ...adapters.map((adapter) => ({ ...adapter, trainable: true })),
+    ],
     // Rows are padded at their end, where a causal model never looks.
     padding: !model.causal,
     attentionBlocks: model.causal && sequenceLength >= blockedLength ? 4 : 1,

@@ -21,7 +21,12 @@ export interface AdamWSettings {
   readonly clip: number | undefined;
 }
 
-export const adamWDefaults: AdamWSettings = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, clip: 1 };
+export const adamWDefaults: AdamWSettings = {
+  betas: [0.9, 0.999],
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  clip: 1,
+};
 
 /** What an optimiser keeps from step to step: vectors as long as the parameters. */
 export interface OptimiserState {
@@ -42,7 +47,11 @@ export interface ParameterGroups {
 }
 
 /** Inputs and outputs are the flat vectors; scalars are [1]. */
-export function buildUpdateGraph(size: number, { betas, epsilon, clip }: AdamWSettings, grouped: boolean): Graph {
+export function buildUpdateGraph(
+  size: number,
+  { betas, epsilon, clip }: AdamWSettings,
+  grouped: boolean,
+): Graph {
   const builder = new GraphBuilder();
   const vector = (name: string) => builder.input(name, "float32", [size]);
   const number = (name: string) => builder.input(name, "float32", [1]);
@@ -55,10 +64,19 @@ export function buildUpdateGraph(size: number, { betas, epsilon, clip }: AdamWSe
   const oldSecond = vector("secondMoment");
   // lerp: m + (g - m) (1 - beta1)
   const first = builder.add(oldFirst, builder.scale(builder.subtract(gradient, oldFirst), 1 - firstDecay));
-  const second = builder.add(builder.scale(oldSecond, secondDecay), builder.scale(builder.multiply(gradient, gradient), 1 - secondDecay));
-  const deviation = builder.add(builder.divide(builder.squareRoot(second), number("secondCorrection")), builder.scalar(epsilon));
+  const second = builder.add(
+    builder.scale(oldSecond, secondDecay),
+    builder.scale(builder.multiply(gradient, gradient), 1 - secondDecay),
+  );
+  const deviation = builder.add(
+    builder.divide(builder.squareRoot(second), number("secondCorrection")),
+    builder.scalar(epsilon),
+  );
   const decayed = builder.multiply(vector("parameters"), perParameter("decayFactor"));
-  const updated = builder.subtract(decayed, builder.multiply(perParameter("stepSize"), builder.divide(first, deviation)));
+  const updated = builder.subtract(
+    decayed,
+    builder.multiply(perParameter("stepSize"), builder.divide(first, deviation)),
+  );
   return graphOf([
     { name: "updated", value: updated },
     { name: "newFirstMoment", value: first },
@@ -100,7 +118,13 @@ export class AdamW {
    * @param gradient of the summed loss.
    * @param count what the sum is divided by.
    */
-  async update(parameters: Float32Array, gradient: Float32Array, count: number, learningRate: number, state: OptimiserState): Promise<Update> {
+  async update(
+    parameters: Float32Array,
+    gradient: Float32Array,
+    count: number,
+    learningRate: number,
+    state: OptimiserState,
+  ): Promise<Update> {
     const { betas, weightDecay } = this.#settings;
     const step = state.step + 1;
     const size = parameters.length;
@@ -116,9 +140,15 @@ export class AdamW {
       firstMoment: vector(state.firstMoment),
       secondMoment: vector(state.secondMoment),
       secondCorrection: number(secondCorrection),
-      stepSize: this.#rates ? vector(this.#rates.map((rate) => (rate * learningRate) / firstCorrection)) : number(learningRate / firstCorrection),
+      stepSize: this.#rates
+        ? vector(this.#rates.map((rate) => (rate * learningRate) / firstCorrection))
+        : number(learningRate / firstCorrection),
       decayFactor: decays
-        ? vector(decays.map((decay, index) => 1 - learningRate * (this.#rates?.[index] ?? 1) * weightDecay * decay))
+        ? vector(
+            decays.map(
+              (decay, index) => 1 - learningRate * (this.#rates?.[index] ?? 1) * weightDecay * decay,
+            ),
+          )
         : number(1 - learningRate * weightDecay),
     });
     state.step = step;

@@ -51,7 +51,16 @@ export interface TrainingProgress<Cursor> {
 }
 
 export type TrainingEvent =
-  | { readonly type: "step-end"; readonly step: number; readonly steps: number; readonly loss: number; readonly gradientNorm: number; readonly learningRate: number; readonly tokensPerSecond: number; readonly secondsLeft: number }
+  | {
+      readonly type: "step-end";
+      readonly step: number;
+      readonly steps: number;
+      readonly loss: number;
+      readonly gradientNorm: number;
+      readonly learningRate: number;
+      readonly tokensPerSecond: number;
+      readonly secondsLeft: number;
+    }
   | { readonly type: "evaluation-end"; readonly evaluation: Evaluation; readonly isBest: boolean }
   | { readonly type: "checkpoint-saved"; readonly kind: "last" | "best"; readonly step: number };
 
@@ -64,7 +73,9 @@ export interface RunOptions<Batch, Cursor> {
   /** Metrics of the parameters as they are. */
   readonly evaluate?: (() => Promise<Readonly<Record<string, number>>>) | undefined;
   /** Whether metrics are better than the best so far. */
-  readonly isBetter?: ((metrics: Readonly<Record<string, number>>, best: Readonly<Record<string, number>>) => boolean) | undefined;
+  readonly isBetter?:
+    | ((metrics: Readonly<Record<string, number>>, best: Readonly<Record<string, number>>) => boolean)
+    | undefined;
   readonly save?: ((kind: "last" | "best", progress: TrainingProgress<Cursor>) => Promise<void>) | undefined;
   readonly onEvent?: ((event: TrainingEvent) => void) | undefined;
   /** Stops the run after the step in progress. */
@@ -82,7 +93,11 @@ export async function runTraining<Batch, Cursor>(options: RunOptions<Batch, Curs
     await new Promise((resolve) => setImmediate(resolve));
     if (signal?.aborted) {
       await saveState(options, "last");
-      throw new DeltafitError("interrupted", `Interrupted after step ${progress.step} of ${plan.steps}.`, save && "Go on with --resume.");
+      throw new DeltafitError(
+        "interrupted",
+        `Interrupted after step ${progress.step} of ${plan.steps}.`,
+        save && "Go on with --resume.",
+      );
     }
     try {
       await oneStep(options);
@@ -100,7 +115,13 @@ function isDue(step: number, every: number | undefined): boolean {
   return every !== undefined && step % every === 0;
 }
 
-async function oneStep<Batch, Cursor>({ trainer, plan, batches, progress, onEvent }: RunOptions<Batch, Cursor>): Promise<void> {
+async function oneStep<Batch, Cursor>({
+  trainer,
+  plan,
+  batches,
+  progress,
+  onEvent,
+}: RunOptions<Batch, Cursor>): Promise<void> {
   const start = performance.now();
   const placed: PlacedBatch<Batch, Cursor>[] = [];
   while (placed.length < plan.accumulate) {
@@ -109,9 +130,18 @@ async function oneStep<Batch, Cursor>({ trainer, plan, batches, progress, onEven
     placed.push(next.value);
   }
   const last = placed.at(-1);
-  if (!last) throw new DeltafitError("data-invalid", `Step ${progress.step}: there are no more batches.`, "Give more data or fewer steps.");
-  const learningRate = plan.learningRate * scheduleFactor(plan.schedule, progress.step, plan.warmup, plan.steps);
-  const { loss, gradientNorm, count } = await trainer.step(placed.map(({ batch }) => batch), learningRate);
+  if (!last)
+    throw new DeltafitError(
+      "data-invalid",
+      `Step ${progress.step}: there are no more batches.`,
+      "Give more data or fewer steps.",
+    );
+  const learningRate =
+    plan.learningRate * scheduleFactor(plan.schedule, progress.step, plan.warmup, plan.steps);
+  const { loss, gradientNorm, count } = await trainer.step(
+    placed.map(({ batch }) => batch),
+    learningRate,
+  );
   progress.step += 1;
   progress.cursor = last.cursor;
   progress.losses.push(loss);
@@ -135,13 +165,17 @@ async function evaluateNow<Batch, Cursor>(options: RunOptions<Batch, Cursor>): P
   if (!evaluate) return;
   const evaluation = { step: progress.step, metrics: await evaluate() };
   progress.evaluations.push(evaluation);
-  const isBest = progress.best === undefined || (isBetter?.(evaluation.metrics, progress.best.metrics) ?? false);
+  const isBest =
+    progress.best === undefined || (isBetter?.(evaluation.metrics, progress.best.metrics) ?? false);
   if (isBest) progress.best = evaluation;
   onEvent?.({ type: "evaluation-end", evaluation, isBest });
   if (isBest) await saveState(options, "best");
 }
 
-async function saveState<Batch, Cursor>({ save, progress, onEvent }: RunOptions<Batch, Cursor>, kind: "last" | "best"): Promise<void> {
+async function saveState<Batch, Cursor>(
+  { save, progress, onEvent }: RunOptions<Batch, Cursor>,
+  kind: "last" | "best",
+): Promise<void> {
   if (!save) return;
   await save(kind, progress);
   onEvent?.({ type: "checkpoint-saved", kind, step: progress.step });

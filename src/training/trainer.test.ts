@@ -31,8 +31,14 @@ function line(dropout = 0.5): ModuleBase<"x" | "y"> {
 
 const batchOf = (points: readonly (readonly [number, number, number])[]): ModuleBatch => ({
   tensors: {
-    x: float32Tensor([points.length, 2], points.flatMap(([a, b]) => [a, b])),
-    y: float32Tensor([points.length, 1], points.map(([, , y]) => y)),
+    x: float32Tensor(
+      [points.length, 2],
+      points.flatMap(([a, b]) => [a, b]),
+    ),
+    y: float32Tensor(
+      [points.length, 1],
+      points.map(([, , y]) => y),
+    ),
   },
   count: points.length,
 });
@@ -47,13 +53,27 @@ const points = [
 async function trainerOf(seed = 0, dropout = 0.5) {
   const base = line(dropout);
   const adapter = createAdapter({ base, type: "FULL", configuration: {}, seed: 0 });
-  return Trainer.create({ objective: moduleObjective(base, [adapter]), parameters: adapter.values, optimiser: adamWDefaults, seed });
+  return Trainer.create({
+    objective: moduleObjective(base, [adapter]),
+    parameters: adapter.values,
+    optimiser: adamWDefaults,
+    seed,
+  });
 }
 
 const plan: TrainingPlan = { steps: 6, accumulate: 1, learningRate: 0.1, schedule: "linear", warmup: 1 };
 
 function newProgress(): TrainingProgress<number> {
-  return { step: 0, cursor: 0, losses: [], evaluations: [], tokens: 0, supervisedTokens: 0, stepSeconds: 0, best: undefined };
+  return {
+    step: 0,
+    cursor: 0,
+    losses: [],
+    evaluations: [],
+    tokens: 0,
+    supervisedTokens: 0,
+    stepSeconds: 0,
+    best: undefined,
+  };
 }
 
 function* batchesFrom(start: number): Generator<PlacedBatch<ModuleBatch, number>> {
@@ -71,8 +91,11 @@ test("gradients of uneven batches are summed and divided once, by the number of 
   expect(parts.count).toBe(4);
   expect(parts.loss).toBeCloseTo(whole.loss, 6);
   // d/dW of sum (W x - y)^2 = 2 sum (W x - y) x, with W = (1, -1)
-  const expected = [0, 1].map((axis) => points.reduce((sum, [a, b, y]) => sum + 2 * (a - b - y) * [a, b][axis]!, 0));
-  for (const { gradient } of [whole, parts]) for (const [axis, value] of expected.entries()) expect(gradient[axis]).toBeCloseTo(value, 4);
+  const expected = [0, 1].map((axis) =>
+    points.reduce((sum, [a, b, y]) => sum + 2 * (a - b - y) * [a, b][axis]!, 0),
+  );
+  for (const { gradient } of [whole, parts])
+    for (const [axis, value] of expected.entries()) expect(gradient[axis]).toBeCloseTo(value, 4);
   await trainer.dispose();
 });
 
@@ -176,7 +199,8 @@ test("evaluates and saves when it is due and at the end, and keeps the best", as
     onEvent: (event) => events.push(event),
   });
   const shown = events.flatMap((event) => {
-    if (event.type === "evaluation-end") return [`evaluation ${event.evaluation.step} ${event.isBest ? "best" : "worse"}`];
+    if (event.type === "evaluation-end")
+      return [`evaluation ${event.evaluation.step} ${event.isBest ? "best" : "worse"}`];
     return event.type === "checkpoint-saved" ? [`saved ${event.kind} ${event.step}`] : [];
   });
   expect(shown).toEqual([
@@ -195,9 +219,13 @@ test("a module's weights are checked by name and size", () => {
   vi.stubEnv("DELTAFIT_CACHE", temporaryFolder());
   const module = {
     inputs: { x: { dtype: "float32", shape: ["batch", 2] } },
-    forward: (context, { x }) => ({ loss: context.builder.sumAll(context.linear("layer", x, { in: 2, out: 3, bias: true })) }),
+    forward: (context, { x }) => ({
+      loss: context.builder.sumAll(context.linear("layer", x, { in: 2, out: 3, bias: true })),
+    }),
   } satisfies Parameters<typeof openModule<"x">>[0];
-  expect(() => openModule(module, { "layer.weight": new Float32Array(5), other: new Float32Array(1) })).toThrow(
+  expect(() =>
+    openModule(module, { "layer.weight": new Float32Array(5), other: new Float32Array(1) }),
+  ).toThrow(
     "The weights do not fit the module: layer.weight has 5 values, expected [3, 2]; layer.bias is missing; other is not used.",
   );
 });

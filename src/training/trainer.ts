@@ -83,7 +83,13 @@ export class Trainer<Batch> {
     const step = this.state.step;
     if (!Number.isFinite(loss)) throw notFinite("loss", step, loss);
     const before = { ...this.state };
-    const { parameters, norm } = await this.#optimiser.update(this.#parameters, gradient, count, learningRate, this.state);
+    const { parameters, norm } = await this.#optimiser.update(
+      this.#parameters,
+      gradient,
+      count,
+      learningRate,
+      this.state,
+    );
     if (!Number.isFinite(norm)) {
       Object.assign(this.state, before);
       throw notFinite("gradient", step, norm);
@@ -93,7 +99,9 @@ export class Trainer<Batch> {
   }
 
   /** The mean loss, and the gradient of the summed loss, of batches taken together. */
-  async gradient(batches: readonly Batch[]): Promise<{ loss: number; gradient: Float32Array; count: number }> {
+  async gradient(
+    batches: readonly Batch[],
+  ): Promise<{ loss: number; gradient: Float32Array; count: number }> {
     let [loss, count] = [0, 0];
     let gradient: Float32Array | undefined;
     for (const [index, batch] of batches.entries()) {
@@ -102,19 +110,28 @@ export class Trainer<Batch> {
       loss += floatsOf(results, "loss")[0] ?? NaN;
       count += feeds.count;
       const part = floatsOf(results, "gradient");
-      if (gradient) for (let at = 0; at < part.length; at++) gradient[at] = (gradient[at] ?? 0) + (part[at] ?? 0);
+      if (gradient)
+        for (let at = 0; at < part.length; at++) gradient[at] = (gradient[at] ?? 0) + (part[at] ?? 0);
       else gradient = part;
     }
     if (!gradient || count === 0)
-      throw new DeltafitError("data-invalid", `Step ${this.state.step}: no token of the batch is supervised.`, "Check the labels of the data.");
+      throw new DeltafitError(
+        "data-invalid",
+        `Step ${this.state.step}: no token of the batch is supervised.`,
+        "Check the labels of the data.",
+      );
     return { loss: loss / count, gradient, count };
   }
 
   #ownFeeds(microBatch: number): Record<string, Tensor> {
     const trainable = { [trainableInput]: float32Tensor([this.#parameters.length], this.#parameters) };
     if (!this.#usesDropout) return trainable;
-    const seed = Number.parseInt(hashText(`${this.#seed}/${this.state.step}/${microBatch}`).slice(0, 8), 16) | 0;
-    return { ...trainable, [inputNames.dropoutSeed]: { dtype: "int32", shape: [1], data: Int32Array.of(seed) } };
+    const seed =
+      Number.parseInt(hashText(`${this.#seed}/${this.state.step}/${microBatch}`).slice(0, 8), 16) | 0;
+    return {
+      ...trainable,
+      [inputNames.dropoutSeed]: { dtype: "int32", shape: [1], data: Int32Array.of(seed) },
+    };
   }
 
   async dispose(): Promise<void> {

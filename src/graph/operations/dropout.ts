@@ -2,9 +2,10 @@
  * @file Dropout whose mask is a pure function of a seed, the site and the element's place, so that a
  * session holds no random state and the backward pass makes the same mask again.
  *
- * An element at (row, column) of x seen as a matrix is dropped when (h(row) xor h'(column)) * odd, as a
- * signed 32-bit number, lies in the lowest `ratio` of its range. h and h' mix the seed and the site into
- * 32-bit hashes once per row and column, so an element costs an xor, a product and a comparison.
+ * An element at (row, column) of x seen as a matrix is dropped when (h(row) xor h'(column)) * (2 h(row) + 1),
+ * as a signed 32-bit number, lies in the lowest `ratio` of its range. h and h' mix the seed and the site into
+ * 32-bit hashes once per row and column, so an element costs an xor, a product and a comparison. A factor of its
+ * own for each row keeps the masks of two rows from agreeing in a pattern.
  */
 import { multiplyDimensions } from "../dimension.ts";
 import type { LoweringTarget, Operation } from "../operation.ts";
@@ -48,7 +49,9 @@ function emitHashes(target: LoweringTarget, indices: string, seed: string, salt:
   const literal = (value: number) => target.constant("int32", [], [value]);
   const xorShift = (x: string, bits: number) => {
     const shifted = target.intermediate("shifted");
-    target.emit("BitShift", [cast(x, 12), target.constant("uint32", [], [bits])], [shifted], { direction: "RIGHT" });
+    target.emit("BitShift", [cast(x, 12), target.constant("uint32", [], [bits])], [shifted], {
+      direction: "RIGHT",
+    });
     return step("BitwiseXor", x, cast(shifted, 6));
   };
   const salted = step("BitwiseXor", seed, literal(salt));
@@ -71,21 +74,38 @@ export const SeededDropout: Operation<"SeededDropout"> = {
     const columns = x.shape.at(-1) ?? 1;
     const rows = multiplyDimensions(...x.shape.slice(0, -1));
     const range = (end: typeof rows, shape: readonly number[]) => {
-      const [long, int, shaped] = [target.intermediate("range"), target.intermediate("range"), target.intermediate("range")];
+      const [long, int, shaped] = [
+        target.intermediate("range"),
+        target.intermediate("range"),
+        target.intermediate("range"),
+      ];
       const [zero, one] = [target.constant("int64", [], [0]), target.constant("int64", [], [1])];
       target.emit("Range", [zero, target.extent(end), one], [long]);
       target.emit("Cast", [long], [int], { to: 6 });
       target.emit("Reshape", [int, target.constant("int64", [shape.length], shape)], [shaped]);
       return shaped;
     };
-    const [product, mixed, hash, keep, scaled] = ["product", "mixed", "hash", "keep", "scaled"].map((hint) => target.intermediate(hint));
-    if (!product || !mixed || !hash || !keep || !scaled) return;
+    const matrix = (dtype: "int32" | "bool") => ({ dtype, shape: [rows, columns] });
+    const mixed = target.intermediate("mixed", matrix("int32"));
+    const product = target.intermediate("product", matrix("int32"));
+    const kept = target.intermediate("kept", matrix("bool"));
+    const keep = target.intermediate("keep", { dtype: "bool", shape: x.shape });
+    const scaled = target.intermediate("scaled", x);
+    const [doubled, factors] = [target.intermediate("doubled"), target.intermediate("factors")];
     const rowHashes = emitHashes(target, range(rows, [-1, 1]), target.input(1), siteSalt(site));
-    const columnHashes = emitHashes(target, range(columns, [1, -1]), target.input(1), siteSalt(site) ^ columnSalt);
+    const columnHashes = emitHashes(
+      target,
+      range(columns, [1, -1]),
+      target.input(1),
+      siteSalt(site) ^ columnSalt,
+    );
+    const integer = (value: number) => target.constant("int32", [], [value]);
+    target.emit("Mul", [rowHashes, integer(2)], [doubled]);
+    target.emit("Add", [doubled, integer(1)], [factors]);
     target.emit("BitwiseXor", [rowHashes, columnHashes], [mixed]);
-    target.emit("Mul", [mixed, target.constant("int32", [], [golden])], [product]);
-    target.emit("Less", [target.constant("int32", [], [thresholdOf(ratio)]), product], [hash]);
-    target.emit("Reshape", [hash, target.extents(x.shape)], [keep]);
+    target.emit("Mul", [mixed, factors], [product]);
+    target.emit("Less", [integer(thresholdOf(ratio)), product], [kept]);
+    target.emit("Reshape", [kept, target.extents(x.shape)], [keep]);
     target.emit("Mul", [target.input(0), target.constant("float32", [], [1 / (1 - ratio)])], [scaled]);
     target.emit("Where", [keep, scaled, target.constant("float32", [], [0])], [target.output(0)]);
   },
@@ -98,7 +118,7 @@ export const SeededDropout: Operation<"SeededDropout"> = {
     const data = x.data.map((value, element) => {
       const row = hash(Math.floor(element / columns), siteSalt(site));
       const column = hash(element % columns, siteSalt(site) ^ columnSalt);
-      return threshold < Math.imul(row ^ column, golden) ? value / (1 - ratio) : 0;
+      return threshold < Math.imul(row ^ column, 2 * row + 1) ? value / (1 - ratio) : 0;
     });
     return [{ shape: x.shape, data }];
   },

@@ -16,7 +16,9 @@ type PlainName = {
 function* broadcastOffsets(shape: readonly number[], operand: readonly number[]): Generator<number> {
   const strides = stridesOf(operand);
   const lead = shape.length - operand.length;
-  const steps = shape.map((_, axis) => (axis < lead || operand[axis - lead] === 1 ? 0 : (strides[axis - lead] ?? 0)));
+  const steps = shape.map((_, axis) =>
+    axis < lead || operand[axis - lead] === 1 ? 0 : (strides[axis - lead] ?? 0),
+  );
   const count = shape.reduce((a, b) => a * b, 1);
   const index = new Array<number>(shape.length).fill(0);
   let offset = 0;
@@ -34,14 +36,18 @@ function* broadcastOffsets(shape: readonly number[], operand: readonly number[])
 
 /** Copies an array to the shape it broadcasts to. */
 export function broadcastTo(array: HostArray, shape: readonly number[]): HostArray {
-  return { shape, data: Float64Array.from(broadcastOffsets(shape, array.shape), (at) => array.data[at] ?? 0) };
+  return {
+    shape,
+    data: Float64Array.from(broadcastOffsets(shape, array.shape), (at) => array.data[at] ?? 0),
+  };
 }
 
 function broadcastArrays(arrays: readonly HostArray[]): HostArray[] {
   let shape: readonly number[] = [];
   for (const array of arrays) {
     const joint = broadcastShapes(shape, array.shape);
-    if (joint === undefined) throw internalError(`shapes [${shape.join()}] and [${array.shape.join()}] do not fit.`);
+    if (joint === undefined)
+      throw internalError(`shapes [${shape.join()}] and [${array.shape.join()}] do not fit.`);
     shape = joint.map((dimension) => evaluateDimension(dimension, new Map()));
   }
   return arrays.map((array) => broadcastTo(array, shape));
@@ -71,7 +77,8 @@ function binary<K extends PlainName>(name: K, definition: BinaryDefinition): Ope
     infer(inputs) {
       const a = required(inputs, 0, name);
       const b = required(inputs, 1, name);
-      if (a.dtype !== b.dtype) throw internalError(`${name} of ${describe(a)} and ${describe(b)}: types differ.`);
+      if (a.dtype !== b.dtype)
+        throw internalError(`${name} of ${describe(a)} and ${describe(b)}: types differ.`);
       return [{ dtype: definition.comparison ? "bool" : a.dtype, shape: broadcastInputs(name, a, b) }];
     },
     gradient(rule) {
@@ -166,7 +173,10 @@ export const LessOrEqual = binary("LessOrEqual", { compute: (a, b) => Number(a <
 export const And = binary("And", { compute: (a, b) => Number(a !== 0 && b !== 0), comparison: true });
 
 export const Neg = unary("Neg", { compute: (x) => -x, gradient: (builder, dy) => builder.negate(dy) });
-export const Exp = unary("Exp", { compute: Math.exp, gradient: (builder, dy, _x, y) => builder.multiply(dy, y) });
+export const Exp = unary("Exp", {
+  compute: Math.exp,
+  gradient: (builder, dy, _x, y) => builder.multiply(dy, y),
+});
 export const Log = unary("Log", { compute: Math.log, gradient: (builder, dy, x) => builder.divide(dy, x) });
 export const Sqrt = unary("Sqrt", {
   compute: Math.sqrt,
@@ -187,7 +197,8 @@ export const Sin = unary("Sin", {
 export const Tanh = unary("Tanh", {
   compute: Math.tanh,
   // 1 - y^2
-  gradient: (builder, dy, _x, y) => builder.multiply(dy, builder.subtract(builder.scalar(1), builder.multiply(y, y))),
+  gradient: (builder, dy, _x, y) =>
+    builder.multiply(dy, builder.subtract(builder.scalar(1), builder.multiply(y, y))),
 });
 export const Sigmoid = unary("Sigmoid", {
   compute: sigmoid,
@@ -238,9 +249,15 @@ export const Gelu: Operation<"Gelu"> = {
     const squared = builder.multiply(x, x);
     if (node.attributes.approximate === "tanh") {
       // t = tanh(u), u = c (x + k x^3): dy/dx = (1 + t)/2 + x (1 - t^2)/2 c (1 + 3 k x^2)
-      const u = builder.multiply(x, builder.add(builder.scale(squared, geluScale * geluCubic), builder.scalar(geluScale)));
+      const u = builder.multiply(
+        x,
+        builder.add(builder.scale(squared, geluScale * geluCubic), builder.scalar(geluScale)),
+      );
       const t = builder.tanh(u);
-      const slope = builder.add(builder.scale(squared, 1.5 * geluScale * geluCubic), builder.scalar(0.5 * geluScale));
+      const slope = builder.add(
+        builder.scale(squared, 1.5 * geluScale * geluCubic),
+        builder.scalar(0.5 * geluScale),
+      );
       const tail = builder.multiply(
         builder.multiply(x, slope),
         builder.subtract(builder.scalar(1), builder.multiply(t, t)),
@@ -249,7 +266,10 @@ export const Gelu: Operation<"Gelu"> = {
     }
     // Phi(x) + x phi(x), the normal distribution and its density
     const cumulative = builder.add(builder.multiply(builder.erf(builder.scale(x, Math.SQRT1_2)), half), half);
-    const density = builder.scale(builder.exponential(builder.scale(squared, -0.5)), 1 / Math.sqrt(2 * Math.PI));
+    const density = builder.scale(
+      builder.exponential(builder.scale(squared, -0.5)),
+      1 / Math.sqrt(2 * Math.PI),
+    );
     return [builder.multiply(dy, builder.add(cumulative, builder.multiply(x, density)))];
   },
   lower(node, target) {
@@ -267,7 +287,11 @@ export const Gelu: Operation<"Gelu"> = {
 
 export const Where: Operation<"Where"> = {
   infer(inputs) {
-    const [condition, a, b] = [required(inputs, 0, "Where"), required(inputs, 1, "Where"), required(inputs, 2, "Where")];
+    const [condition, a, b] = [
+      required(inputs, 0, "Where"),
+      required(inputs, 1, "Where"),
+      required(inputs, 2, "Where"),
+    ];
     if (condition.dtype !== "bool" || a.dtype !== b.dtype)
       throw internalError(`Where of ${[condition, a, b].map(describe).join(", ")}: types do not fit.`);
     return [{ dtype: a.dtype, shape: broadcastInputs("Where", condition, a, b) }];
@@ -288,7 +312,8 @@ export const Where: Operation<"Where"> = {
   },
   interpret(_node, inputs) {
     const [condition, a, b] = broadcastArrays(inputs);
-    if (condition === undefined || a === undefined || b === undefined) throw internalError("Where lacks an input.");
+    if (condition === undefined || a === undefined || b === undefined)
+      throw internalError("Where lacks an input.");
     const data = condition.data.map((chosen, index) => (chosen !== 0 ? a.data[index] : b.data[index]) ?? 0);
     return [{ shape: condition.shape, data }];
   },
@@ -303,7 +328,8 @@ export const Cast: Operation<"Cast"> = {
   interpret(node, inputs) {
     const { shape, data } = arrayOf(inputs, 0);
     const { to } = node.attributes;
-    const convert = to === "bool" ? (x: number) => Number(x !== 0) : to === "float32" ? (x: number) => x : Math.trunc;
+    const convert =
+      to === "bool" ? (x: number) => Number(x !== 0) : to === "float32" ? (x: number) => x : Math.trunc;
     return [{ shape, data: data.map(convert) }];
   },
 };

@@ -73,13 +73,21 @@ export const Gemm: Operation<"Gemm"> = {
     const [a, b, c] = [required(inputs, 0, "Gemm"), required(inputs, 1, "Gemm"), inputs[2]];
     const [rows, inner] = transA ? [a.shape[1], a.shape[0]] : a.shape;
     const [otherInner, columns] = transB ? [b.shape[1], b.shape[0]] : b.shape;
-    if (rows === undefined || columns === undefined || inner !== otherInner || a.shape.length !== 2 || b.shape.length !== 2)
+    if (
+      rows === undefined ||
+      columns === undefined ||
+      inner !== otherInner ||
+      a.shape.length !== 2 ||
+      b.shape.length !== 2
+    )
       throw internalError(
         `Gemm of ${describe(a)}${transA ? "^T" : ""} and ${describe(b)}${transB ? "^T" : ""}: the shapes do not fit.`,
       );
     const shape = [rows, columns];
     if (c !== undefined && broadcastShapes(c.shape, shape)?.join() !== shape.join())
-      throw internalError(`Gemm: the third input ${describe(c)} does not broadcast to [${shape.join(", ")}].`);
+      throw internalError(
+        `Gemm: the third input ${describe(c)} does not broadcast to [${shape.join(", ")}].`,
+      );
     return [{ dtype: a.dtype, shape }];
   },
   // Y = alpha op(A) op(B) + beta C: dA = alpha dY op(B)^T (transposed where A is), dB = alpha op(A)^T dY likewise, dC = beta dY
@@ -123,7 +131,9 @@ export const Gemm: Operation<"Gemm"> = {
     const [bRows = 0, bColumns = 0] = b.shape;
     const [rows, inner] = transA ? [aColumns, aRows] : [aRows, aColumns];
     const columns = transB ? bRows : bColumns;
-    const bias: HostArray | undefined = node.inputs[2] ? broadcastTo(arrayOf(inputs, 2), [rows, columns]) : undefined;
+    const bias: HostArray | undefined = node.inputs[2]
+      ? broadcastTo(arrayOf(inputs, 2), [rows, columns])
+      : undefined;
     const data = new Float64Array(rows * columns);
     product(
       rows,

@@ -69,14 +69,22 @@ export const SoftmaxGradient: Operation<"SoftmaxGradient"> = {
 /** Inputs: logits [n, classes], int64 targets [n]. Output: loss [n]. */
 export const SoftmaxCrossEntropyLoss: Operation<"SoftmaxCrossEntropyLoss"> = {
   infer(inputs) {
-    const [logits, targets] = [required(inputs, 0, "SoftmaxCrossEntropyLoss"), required(inputs, 1, "SoftmaxCrossEntropyLoss")];
+    const [logits, targets] = [
+      required(inputs, 0, "SoftmaxCrossEntropyLoss"),
+      required(inputs, 1, "SoftmaxCrossEntropyLoss"),
+    ];
     if (logits.shape.length !== 2 || targets.shape.length !== 1 || targets.dtype !== "int64")
-      throw internalError(`SoftmaxCrossEntropyLoss of ${describe(logits)} and ${describe(targets)} is not defined.`);
+      throw internalError(
+        `SoftmaxCrossEntropyLoss of ${describe(logits)} and ${describe(targets)} is not defined.`,
+      );
     return [typed(logits, logits.shape.slice(0, 1))];
   },
   gradient(rule) {
     const { builder, node } = rule;
-    return [builder.softmaxCrossEntropyLossGradient(outputGradient(rule), inputOf(node, 0), inputOf(node, 1)), undefined];
+    return [
+      builder.softmaxCrossEntropyLossGradient(outputGradient(rule), inputOf(node, 0), inputOf(node, 1)),
+      undefined,
+    ];
   },
   lower(node, target) {
     const [logits, targets] = [inputOf(node, 0), inputOf(node, 1)];
@@ -123,7 +131,10 @@ export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLoss
     const literal = target.constant("float32", [1, 1], [-1]);
     target.emit("Expand", [literal, target.extents(rowColumn)], [minusOne]);
     const difference = isOnes(weights) ? target.output(0) : target.intermediate("difference", logits);
-    target.emit("ScatterElements", [probabilities, column, minusOne], [difference], { axis: 1, reduction: "add" });
+    target.emit("ScatterElements", [probabilities, column, minusOne], [difference], {
+      axis: 1,
+      reduction: "add",
+    });
     if (isOnes(weights)) return;
     const perRow = target.intermediate("perRow", typed(logits, rowColumn));
     target.emit("Unsqueeze", [target.input(0), axes], [perRow]);
@@ -134,7 +145,8 @@ export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLoss
     return [
       mapRows(logits, (row, index) =>
         logSoftmaxRow(row).map(
-          (value, column) => (Math.exp(value) - Number(column === targets.data[index])) * (dy.data[index] ?? 0),
+          (value, column) =>
+            (Math.exp(value) - Number(column === targets.data[index])) * (dy.data[index] ?? 0),
         ),
       ),
     ];
@@ -145,7 +157,9 @@ export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLoss
 function isOnes(value: Value): boolean {
   const { node } = value;
   if (node.operation === "Expand" || node.operation === "Reshape") return isOnes(inputOf(node, 0));
-  return node.operation === "Constant" && "data" in node.attributes && node.attributes.data.every((x) => x === 1);
+  return (
+    node.operation === "Constant" && "data" in node.attributes && node.attributes.data.every((x) => x === 1)
+  );
 }
 
 /** Gradient of a normalisation from n = xhat and g = dy * scale: (g - mean(g) - n mean(g n)) * inverse deviation. */
@@ -183,10 +197,15 @@ export const LayerNormalization: Operation<"LayerNormalization"> = {
   },
   lower(node, target) {
     const inputs = [target.input(0), target.input(1), ...(node.inputs[2] ? [target.input(2)] : [])];
-    target.emit("LayerNormalization", inputs, [target.requiredOutput(0), target.output(1), target.output(2)], {
-      axis: -1,
-      epsilon: { float: node.attributes.epsilon },
-    });
+    target.emit(
+      "LayerNormalization",
+      inputs,
+      [target.requiredOutput(0), target.output(1), target.output(2)],
+      {
+        axis: -1,
+        epsilon: { float: node.attributes.epsilon },
+      },
+    );
   },
   interpret(node, inputs) {
     const [x, scale] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
@@ -198,7 +217,9 @@ export const LayerNormalization: Operation<"LayerNormalization"> = {
       const inverse = 1 / Math.sqrt(variance + node.attributes.epsilon);
       means.push(mean);
       inverses.push(inverse);
-      return row.map((value, column) => (value - mean) * inverse * (scale.data[column] ?? 0) + (bias?.data[column] ?? 0));
+      return row.map(
+        (value, column) => (value - mean) * inverse * (scale.data[column] ?? 0) + (bias?.data[column] ?? 0),
+      );
     });
     const shape = [...x.shape.slice(0, -1), 1];
     return [y, { shape, data: Float64Array.from(means) }, { shape, data: Float64Array.from(inverses) }];
@@ -218,7 +239,9 @@ export const RMSNormalization: Operation<"RMSNormalization"> = {
     const normalised = builder.multiply(x, inverse);
     return [
       wanted[0] ? normalisationGradient(rule, normalised, inverse, false) : undefined,
-      wanted[1] ? builder.sumToShape(builder.multiply(outputGradient(rule), normalised), scale.shape) : undefined,
+      wanted[1]
+        ? builder.sumToShape(builder.multiply(outputGradient(rule), normalised), scale.shape)
+        : undefined,
     ];
   },
   // ONNX's RMSNormalization has no output for the inverse deviation that the gradient needs; ONNX Runtime's kernel has.

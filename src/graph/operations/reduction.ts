@@ -18,7 +18,11 @@ interface ReductionDefinition {
   readonly gradient: (builder: GraphBuilder, dy: Value, x: Value, y: Value, count: Dimension) => Value;
 }
 
-function reducedShape<T extends Dimension>(shape: readonly T[], axes: readonly number[], keep: boolean): (T | 1)[] {
+function reducedShape<T extends Dimension>(
+  shape: readonly T[],
+  axes: readonly number[],
+  keep: boolean,
+): (T | 1)[] {
   const kept: (T | 1)[] = shape.map((dimension, axis) => (axes.includes(axis) ? 1 : dimension));
   return keep ? kept : kept.filter((_, axis) => !axes.includes(axis));
 }
@@ -53,7 +57,8 @@ function reduction<K extends ReductionName>(name: K, definition: ReductionDefini
       for (const [element, value] of x.data.entries()) {
         let at = 0;
         for (const [axis, extent] of x.shape.entries())
-          if (!axes.includes(axis)) at += (Math.floor(element / (from[axis] ?? 1)) % extent) * (to[axis] ?? 0);
+          if (!axes.includes(axis))
+            at += (Math.floor(element / (from[axis] ?? 1)) % extent) * (to[axis] ?? 0);
         data[at] = definition.combine(data[at] ?? 0, value);
       }
       const { finish } = definition;
@@ -79,7 +84,8 @@ export const ReduceMean = reduction("ReduceMean", {
   combine: (sum, x) => sum + x,
   finish: (sum, count) => sum / count,
   gradient(builder, dy, x, _y, count) {
-    if (typeof count === "string") throw internalError("ReduceMean over a symbolic extent has no gradient rule.");
+    if (typeof count === "string")
+      throw internalError("ReduceMean over a symbolic extent has no gradient rule.");
     return builder.expand(builder.scale(dy, 1 / count), x.shape);
   },
 });

@@ -9,13 +9,17 @@ export const RotaryEmbedding: Operation<"RotaryEmbedding"> = {
   infer(inputs) {
     const [x, cosine] = [required(inputs, 0, "RotaryEmbedding"), required(inputs, 1, "RotaryEmbedding")];
     if (x.shape.length !== 4 || cosine.shape.length !== 3 || x.shape[2] !== cosine.shape[1])
-      throw internalError(`RotaryEmbedding of ${describe(x)} by tables ${describe(cosine)}: the shapes do not fit.`);
+      throw internalError(
+        `RotaryEmbedding of ${describe(x)} by tables ${describe(cosine)}: the shapes do not fit.`,
+      );
     return [typed(x, x.shape)];
   },
   // A rotation's transpose is the rotation by the opposite angle.
   gradient(rule) {
     const { builder, node } = rule;
-    return [builder.rotaryEmbedding(outputGradient(rule), inputOf(node, 1), builder.negate(inputOf(node, 2)))];
+    return [
+      builder.rotaryEmbedding(outputGradient(rule), inputOf(node, 1), builder.negate(inputOf(node, 2))),
+    ];
   },
   lower(_node, target) {
     target.emit("RotaryEmbedding", [target.input(0), target.input(1), target.input(2)], [target.output(0)], {

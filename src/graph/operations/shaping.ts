@@ -1,6 +1,13 @@
 /** @file Operations that move elements without changing them. */
 import { internalError } from "../../errors.ts";
-import { addDimensions, broadcastShapes, evaluateDimension, sameShape, sizeOf, subtractDimensions } from "../dimension.ts";
+import {
+  addDimensions,
+  broadcastShapes,
+  evaluateDimension,
+  sameShape,
+  sizeOf,
+  subtractDimensions,
+} from "../dimension.ts";
 import type { Dimension } from "../dimension.ts";
 import { splitAtAxis, stridesOf, typed } from "../operation.ts";
 import type { Operation } from "../operation.ts";
@@ -24,7 +31,11 @@ export const Reshape: Operation<"Reshape"> = {
     const symbolic = shape.filter((dimension) => typeof dimension === "string").length;
     if (symbolic <= 1 && !shape.includes(0)) {
       const extents = shape.map((dimension) => (typeof dimension === "string" ? -1 : dimension));
-      target.emit("Reshape", [target.input(0), target.constant("int64", [shape.length], extents)], [target.output(0)]);
+      target.emit(
+        "Reshape",
+        [target.input(0), target.constant("int64", [shape.length], extents)],
+        [target.output(0)],
+      );
       return;
     }
     // Without `allowzero` an extent of 0 would mean "as in the input".
@@ -40,8 +51,15 @@ export const Transpose: Operation<"Transpose"> = {
   infer(inputs, { permutation }) {
     const x = required(inputs, 0, "Transpose");
     if (permutation.length !== x.shape.length)
-      throw internalError(`Transpose of ${describe(x)} by [${permutation.join()}]: the number of axes differs.`);
-    return [typed(x, permutation.map((axis) => x.shape[axis] ?? 0))];
+      throw internalError(
+        `Transpose of ${describe(x)} by [${permutation.join()}]: the number of axes differs.`,
+      );
+    return [
+      typed(
+        x,
+        permutation.map((axis) => x.shape[axis] ?? 0),
+      ),
+    ];
   },
   gradient(rule) {
     const { permutation } = rule.node.attributes;
@@ -73,8 +91,13 @@ export const Concat: Operation<"Concat"> = {
     const first = required(inputs, 0, "Concat");
     const extent = addDimensions(...parts.map((part) => part.shape[axis] ?? 0));
     for (const part of parts)
-      if (withAxis(part.shape, axis, 0).join() !== withAxis(first.shape, axis, 0).join() || part.dtype !== first.dtype)
-        throw internalError(`Concat of ${parts.map(describe).join(", ")} along ${axis}: the shapes do not fit.`);
+      if (
+        withAxis(part.shape, axis, 0).join() !== withAxis(first.shape, axis, 0).join() ||
+        part.dtype !== first.dtype
+      )
+        throw internalError(
+          `Concat of ${parts.map(describe).join(", ")} along ${axis}: the shapes do not fit.`,
+        );
     return [typed(first, withAxis(first.shape, axis, extent))];
   },
   gradient(rule) {
@@ -82,15 +105,22 @@ export const Concat: Operation<"Concat"> = {
     let start: Dimension = 0;
     return rule.node.inputs.map((_, index) => {
       const end = addDimensions(start, inputOf(rule.node, index).shape[axis] ?? 0);
-      const part = rule.wanted[index] ? rule.builder.slice(outputGradient(rule), axis, start, end) : undefined;
+      const part = rule.wanted[index]
+        ? rule.builder.slice(outputGradient(rule), axis, start, end)
+        : undefined;
       start = end;
       return part;
     });
   },
   lower(node, target) {
-    target.emit("Concat", node.inputs.map((_, index) => target.input(index)), [target.output(0)], {
-      axis: node.attributes.axis,
-    });
+    target.emit(
+      "Concat",
+      node.inputs.map((_, index) => target.input(index)),
+      [target.output(0)],
+      {
+        axis: node.attributes.axis,
+      },
+    );
   },
   interpret(node, inputs) {
     const { axis } = node.attributes;
@@ -128,7 +158,12 @@ export const Slice: Operation<"Slice"> = {
     const { axis, start, end } = node.attributes;
     target.emit(
       "Slice",
-      [target.input(0), target.extents([start]), target.extents([end]), target.constant("int64", [1], [axis])],
+      [
+        target.input(0),
+        target.extents([start]),
+        target.extents([end]),
+        target.constant("int64", [1], [axis]),
+      ],
       [target.output(0)],
     );
   },
@@ -225,7 +260,9 @@ export const Gather: Operation<"Gather"> = {
     const flat = [sizeOf(indices.shape)];
     const updates = builder.reshape(outputGradient(rule), [...flat, ...table.shape.slice(1)]);
     return [
-      rule.wanted[0] ? builder.scatterRows(builder.reshape(indices, flat), updates, table.shape[0] ?? 0) : undefined,
+      rule.wanted[0]
+        ? builder.scatterRows(builder.reshape(indices, flat), updates, table.shape[0] ?? 0)
+        : undefined,
     ];
   },
   lower(_node, target) {
@@ -264,7 +301,10 @@ export const ScatterRows: Operation<"ScatterRows"> = {
     target.emit("Expand", [zero, target.extents([node.attributes.rows, ...inner])], [zeros]);
     target.emit("Reshape", [target.input(0), columnShape], [column]);
     target.emit("Expand", [column, target.extents([1, ...inner])], [indices]);
-    target.emit("ScatterElements", [zeros, indices, target.input(1)], [target.output(0)], { axis: 0, reduction: "add" });
+    target.emit("ScatterElements", [zeros, indices, target.input(1)], [target.output(0)], {
+      axis: 0,
+      reduction: "add",
+    });
   },
   interpret(node, inputs, dimensions) {
     const [indices, updates] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
