@@ -71,7 +71,7 @@ export function numberIn({ atLeast, above, atMost, below }: Range): Kind<number>
 }
 
 /** @param note Said after the choices where one is refused. */
-export const choice = <Name extends string>(names: readonly Name[], note = ""): Kind<Name> => ({
+export const choice = <const Name extends string>(names: readonly Name[], note = ""): Kind<Name> => ({
   placeholder: names.join("|"),
   expected: `${listed(names)}${note}`,
   schema: z.enum(names),
@@ -164,7 +164,7 @@ export function optional<Value>(
 export function withDefault<Value extends string | number>(
   kind: Kind<Value>,
   group: string,
-  fallback: Value,
+  fallback: NoInfer<Value>,
   summary: string,
 ): Flag<Value> {
   return { kind, group, summary, shownDefault: String(fallback), whenMissing: () => fallback };

@@ -156,9 +156,11 @@ export class GraphBuilder {
 
   /** The integers below an extent: int64 [end]. */
   range = (end: Dimension): Value => this.#apply("Range", { end }, []);
-  gather = (table: Value, indices: Value): Value => this.#apply("Gather", {}, [table, indices]);
-  scatterRows = (indices: Value, updates: Value, rows: Dimension): Value =>
-    this.#apply("ScatterRows", { rows }, [indices, updates]);
+  /** Rows of a table; `distinct` promises that no index occurs twice. */
+  gather = (table: Value, indices: Value, distinct = false): Value =>
+    this.#apply("Gather", { distinct }, [table, indices]);
+  scatterRows = (indices: Value, updates: Value, rows: Dimension, distinct = false): Value =>
+    this.#apply("ScatterRows", { rows, distinct }, [indices, updates]);
 
   reduceSum = (x: Value, axes: readonly number[], keepDimensions = true): Value =>
     this.#reduce("ReduceSum", x, axes, keepDimensions);

@@ -60,9 +60,9 @@ export interface OperationAttributes {
   Range: { readonly end: Dimension };
 
   /** Rows of the first input along axis 0, chosen by the int64 indices of the second. */
-  Gather: NoAttributes;
-  /** Zeros of `shape` with rows added at the int64 indices: the transpose of `Gather`. */
-  ScatterRows: { readonly rows: Dimension };
+  Gather: DistinctIndices;
+  /** Zeros with `rows` rows, to which rows are added at the int64 indices: the transpose of `Gather`. */
+  ScatterRows: DistinctIndices & { readonly rows: Dimension };
 
   ReduceSum: ReduceAttributes;
   ReduceMean: ReduceAttributes;
@@ -91,6 +91,11 @@ export interface OperationAttributes {
 }
 
 type NoAttributes = Readonly<Record<never, never>>;
+
+interface DistinctIndices {
+  /** Whether the caller promises that no index occurs twice: scattering back is then a plain copy of rows. */
+  readonly distinct: boolean;
+}
 
 interface ReduceAttributes {
   readonly axes: readonly number[];

@@ -232,6 +232,6 @@ class ForwardPass implements ForwardContext {
   }
 
   lastTokens(x: Value): Value {
-    return this.builder.gather(x, this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]));
+    return this.builder.gather(x, this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]), true);
   }
 }

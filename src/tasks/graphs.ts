@@ -129,7 +129,7 @@ function lossOf(
     const parts = Array.from({ length: options.lossChunks }, (_, chunk) => {
       const rows = builder.input(lossInputNames.rows(chunk), "int64", [`rows${chunk}`]);
       const targets = builder.input(lossInputNames.targets(chunk), "int64", [`rows${chunk}`]);
-      const logits = headOutput(model, settings, context, builder.gather(hidden, rows));
+      const logits = headOutput(model, settings, context, builder.gather(hidden, rows, true));
       const losses = builder.softmaxCrossEntropyLoss(logits, targets);
       return {
         loss: builder.sumAll(losses),

@@ -200,7 +200,7 @@ function peftLogits(path: string, mask: InputBatch["attentionMask"]): Logits {
 async function compareWithPeft(one: PreparedCase, adapter: string): Promise<void> {
   const mask = one.inputs.attentionMask;
   const expected = peftLogits(logitsOf(adapter), mask);
-  const found = await deltafitLogits(one.baseFolder, adapter, one.inputs);
+  const found = await deltafitLogits(one.baseFolder, adapter, one.task, one.inputs);
   requireClose("deltafit against PEFT", largestDifference(expected, found, mask));
 }
 

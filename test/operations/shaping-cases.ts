@@ -150,6 +150,26 @@ const indexingCases: readonly OperationCase[] = [
     build: (b, table, indices) => b.gather(table, indices),
   },
   {
+    operation: "Gather",
+    name: "distinct indices",
+    symbols,
+    sources: [float32([5, 2]), int64(["length"], [3, 0, 4])],
+    build: (b, table, indices) => b.gather(table, indices, true),
+  },
+  {
+    operation: "Gather",
+    name: "distinct indices, no rows",
+    symbols,
+    sources: [float32([4, 2]), int64(["rows"], [])],
+    build: (b, table, indices) => b.gather(table, indices, true),
+  },
+  {
+    operation: "ScatterRows",
+    name: "distinct indices of a vector",
+    sources: [int64([2], [3, 1]), float32([2])],
+    build: (b, indices, updates) => b.scatterRows(indices, updates, 4, true),
+  },
+  {
     operation: "ScatterRows",
     name: "an index twice",
     sources: [int64([3], [1, 1, 0]), float32([3, 2])],

@@ -261,7 +261,7 @@ export const Gather: Operation<"Gather"> = {
     const updates = builder.reshape(outputGradient(rule), [...flat, ...table.shape.slice(1)]);
     return [
       rule.wanted[0]
-        ? builder.scatterRows(builder.reshape(indices, flat), updates, table.shape[0] ?? 0)
+        ? builder.scatterRows(builder.reshape(indices, flat), updates, table.shape[0] ?? 0, node.attributes.distinct)
         : undefined,
     ];
   },
@@ -286,7 +286,9 @@ export const ScatterRows: Operation<"ScatterRows"> = {
   },
   gradient: (rule) => [
     undefined,
-    rule.wanted[1] ? rule.builder.gather(outputGradient(rule), inputOf(rule.node, 0)) : undefined,
+    rule.wanted[1]
+      ? rule.builder.gather(outputGradient(rule), inputOf(rule.node, 0), rule.node.attributes.distinct)
+      : undefined,
   ],
   lower(node, target) {
     // ONNX Runtime's ScatterND adds rows of the same index in parallel without a lock and loses some of them;
@@ -299,6 +301,11 @@ export const ScatterRows: Operation<"ScatterRows"> = {
     const indices = target.intermediate("indices", typed(inputOf(node, 0), updates.shape));
     const columnShape = target.constant("int64", [updates.shape.length], [-1, ...inner.map(() => 1)]);
     target.emit("Expand", [zero, target.extents([node.attributes.rows, ...inner])], [zeros]);
+    if (node.attributes.distinct) {
+      target.emit("Unsqueeze", [target.input(0), target.constant("int64", [1], [1])], [column]);
+      target.emit("ScatterND", [zeros, column, target.input(1)], [target.output(0)]);
+      return;
+    }
     target.emit("Reshape", [target.input(0), columnShape], [column]);
     target.emit("Expand", [column, target.extents([1, ...inner])], [indices]);
     target.emit("ScatterElements", [zeros, indices, target.input(1)], [target.output(0)], {

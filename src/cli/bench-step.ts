@@ -1,0 +1,120 @@
+/** @file `deltafit bench step`: speed and memory of one training step, as a user's run has it. */
+import type { Base } from "../base/base.ts";
+import { DeltafitError } from "../errors.ts";
+import type { TaskBatch } from "../tasks/feeds.ts";
+import { int64Tensor } from "../tensor/tensor.ts";
+import { languageObjective } from "../training/objective.ts";
+import { adamWDefaults } from "../training/optimiser.ts";
+import { Trainer } from "../training/trainer.ts";
+import { defineCommand } from "./command.ts";
+import type { CommandResult } from "./command.ts";
+import { choice, wholeNumber, withDefault } from "./flags.ts";
+import type { FlagTable, FlagValues } from "./flags.ts";
+import { peakMemoryBytes } from "./memory.ts";
+import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
+import { findModel, openModel } from "./model.ts";
+import { randomTokens } from "./random-tokens.ts";
+import { machineFlags, methodFlags, modelFlags, randomWeightsFlags } from "./shared-flags.ts";
+import type { Terminal } from "./terminal.ts";
+
+const group = "Measurement:";
+
+const flags = {
+  ...modelFlags,
+  ...randomWeightsFlags,
+  task: withDefault(choice(["causal-lm", "classification"]), "Model:", "causal-lm", "what the loss is of"),
+  ...methodFlags,
+  batchSize: withDefault(wholeNumber(1), group, 4, "rows of a batch"),
+  sequenceLength: withDefault(wholeNumber(2), group, 256, "tokens of a row, all of them supervised"),
+  repeat: withDefault(wholeNumber(1), group, 5, "steps that are measured, after one that is not"),
+  seed: withDefault(wholeNumber(0), group, 0, "of tokens and initial values"),
+  ...machineFlags,
+} satisfies FlagTable;
+
+type Values = FlagValues<typeof flags>;
+
+export const benchStep = defineCommand({
+  name: "bench step",
+  summary: "time of a training step: forward, backward, AdamW",
+  example: "deltafit bench step --model config.json --random-weights 0 --repeat 5",
+  flags,
+  run,
+});
+
+async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
+  const startMs = performance.now();
+  const { batchSize, sequenceLength, repeat, seed, method, threads, task } = values;
+  const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task);
+  if (sequenceLength > base.model.maximumPositions)
+    throw new DeltafitError(
+      "usage-invalid",
+      `--sequence-length: expected at most ${base.model.maximumPositions}, the positions of the model, found ${sequenceLength}.`,
+    );
+  const adapter = createAdapterFromFlags(base, method, values, seed);
+  const objective = languageObjective({ base, adapters: [adapter], sequenceLength, batchSize });
+  const trainer = await Trainer.create({
+    objective,
+    parameters: adapter.values,
+    optimiser: adamWDefaults,
+    seed,
+    ...(threads === undefined ? {} : { session: { threads } }),
+  });
+  const startMilliseconds = performance.now() - startMs;
+  try {
+    const batch = makeBatch(base, values, objective.lengthMultiple);
+    const steps = await timeSteps(trainer, batch, 1 + repeat, defaultLearningRate(method));
+    return summaryOf(steps, values, {
+      graphNodes: objective.graph.nodes.length,
+      startMilliseconds,
+      trainableParameters: adapter.layout.size,
+    });
+  } finally {
+    await trainer.dispose();
+  }
+}
+
+interface TimedStep {
+  readonly milliseconds: number;
+  readonly loss: number;
+}
+
+async function timeSteps(trainer: Trainer<TaskBatch>, batch: TaskBatch, count: number, learningRate: number): Promise<TimedStep[]> {
+  const steps: TimedStep[] = [];
+  while (steps.length < count) {
+    const startMs = performance.now();
+    const { loss } = await trainer.step([batch], learningRate);
+    steps.push({ milliseconds: performance.now() - startMs, loss });
+  }
+  return steps;
+}
+
+function makeBatch({ model, settings }: Base, { batchSize, sequenceLength, seed }: Values, multiple: number): TaskBatch {
+  if (sequenceLength % multiple !== 0)
+    throw new DeltafitError(
+      "usage-invalid",
+      `--sequence-length: expected a multiple of ${multiple} from 128 on, found ${sequenceLength}.`,
+    );
+  const shape = [batchSize, sequenceLength];
+  const ids = randomTokens(batchSize * sequenceLength, model.vocabularySize, seed);
+  const inputIds = int64Tensor(shape, ids);
+  const attentionMask = int64Tensor(shape, new Array<number>(ids.length).fill(1));
+  if (settings.task === "causal-lm") return { inputIds, attentionMask, labels: inputIds };
+  return { inputIds, attentionMask, classLabels: Array.from({ length: batchSize }, (_, row) => row % settings.labelCount) };
+}
+
+function summaryOf(steps: readonly TimedStep[], { batchSize, sequenceLength, repeat }: Values, facts: Readonly<Record<string, number>>): CommandResult {
+  const all = steps.slice(-repeat).map(({ milliseconds }) => milliseconds);
+  const sorted = all.toSorted((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  const median = ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
+  const tokensPerSecond = (batchSize * sequenceLength) / (median / 1000);
+  const stepMilliseconds = { median, min: sorted[0] ?? NaN, all };
+  const memory = peakMemoryBytes();
+  return {
+    json: { tokensPerSecond, stepMilliseconds, peakMemoryBytes: memory, ...facts, losses: steps.map(({ loss }) => loss) },
+    text: [
+      `${tokensPerSecond.toFixed(0)} tokens/s: ${median.toFixed(1)} ms a step of ${batchSize} x ${sequenceLength} tokens (median of ${repeat})`,
+      `at most ${(memory / 1e6).toFixed(0)} MB of memory, ${facts["graphNodes"] ?? 0} nodes in the graph`,
+    ].join("\n"),
+  };
+}

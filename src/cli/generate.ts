@@ -1,0 +1,112 @@
+/** @file `deltafit generate`: text from a model with adapters. */
+import { z } from "zod";
+import { DeltafitError } from "../errors.ts";
+import type { ChatMessage } from "../files/chat-template.ts";
+import { parseWithSchema, readJsonFile } from "../files/json.ts";
+import { quote } from "../files/quote.ts";
+import { readExactly, withOpenFile } from "../files/read.ts";
+import { generateText, streamText } from "../generation/generate-text.ts";
+import type { TextRequest } from "../generation/generate-text.ts";
+import { createGenerator } from "../generation/generate.ts";
+import { defineCommand } from "./command.ts";
+import type { CommandResult } from "./command.ts";
+import { numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
+import type { FlagTable, FlagValues } from "./flags.ts";
+import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
+import { adapterFlags, modelFlags, threadFlags } from "./shared-flags.ts";
+import type { Terminal } from "./terminal.ts";
+
+const promptGroup = "Prompt (one of them):";
+const choosingGroup = "Choosing tokens:";
+const endGroup = "End:";
+
+const flags = {
+  ...modelFlags,
+  ...adapterFlags,
+  prompt: optional(text("TEXT"), promptGroup, "text to continue"),
+  promptFile: optional(text("FILE"), promptGroup, "file with the text to continue"),
+  messages: optional(text("FILE"), promptGroup, "JSON list of chat messages, for the model's chat template"),
+  temperature: optional(numberIn({ atLeast: 0 }), choosingGroup, "0 takes the most likely token", "0"),
+  topK: optional(wholeNumber(1), choosingGroup, "draw from the N most likely tokens"),
+  topP: optional(numberIn({ above: 0, atMost: 1 }), choosingGroup, "draw from the most likely tokens of this probability"),
+  repetitionPenalty: optional(numberIn({ above: 0 }), choosingGroup, "above 1 against repetition"),
+  beams: optional(wholeNumber(1), choosingGroup, "search with N beams", "1"),
+  seed: withDefault(wholeNumber(0), choosingGroup, 0, "of what is drawn"),
+  maxNewTokens: withDefault(wholeNumber(1), endGroup, 128, "tokens at most"),
+  stop: optional(texts("TEXT"), endGroup, "end before this text; may be repeated"),
+  stream: switched("Output:", "print the text as it comes"),
+  ...threadFlags,
+} satisfies FlagTable;
+
+export const generate = defineCommand({
+  name: "generate",
+  summary: "continue a text, or answer in a conversation",
+  example: `deltafit generate --adapter my-adapter --prompt "Once upon a time" --stream`,
+  flags,
+  run,
+});
+
+type Values = FlagValues<typeof flags>;
+
+async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
+  if (values.stream && terminal.json)
+    throw new DeltafitError("usage-invalid", "--stream and --json exclude each other.", "Leave one of them out.");
+  const prompt = readPrompt(values);
+  const { base, adapters, notes } = await openAdaptedModel({ ...values, task: "causal-lm" }, terminal);
+  const tokenizer = openTokenizer(base);
+  warnOfOtherTokenizer(tokenizer, notes, terminal);
+  const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;
+  const sampling = { temperature, topK, topP, repetitionPenalty, beams, seed };
+  const request: TextRequest = { prompts: [prompt], maximumNewTokens: maxNewTokens, stopStrings: stop, ...sampling };
+  const session = threads === undefined ? {} : { session: { threads } };
+  const generator = await createGenerator(base, adapters, session);
+  try {
+    if (values.stream) {
+      for await (const piece of streamText(generator, tokenizer, request)) terminal.stream(piece.text);
+      terminal.stream("\n");
+      return { json: {}, text: "" };
+    }
+    const result = await generateText(generator, tokenizer, request);
+    const [tokens = []] = result.tokens;
+    const { tokensPerSecond, firstTokenMilliseconds } = result;
+    terminal.note(
+      `${tokens.length} tokens, ${tokensPerSecond.toFixed(1)} a second, the first after ${firstTokenMilliseconds.toFixed(0)} ms`,
+    );
+    const [whole = ""] = result.texts;
+    const [finishReason] = result.finishReasons;
+    return { json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds }, text: whole };
+  } finally {
+    await generator.dispose();
+  }
+}
+
+const messagesSchema = z.array(z.looseObject({ role: z.string(), content: z.string().nullable() })).min(1);
+const maximumPromptBytes = 2 ** 26;
+
+function readPrompt({ prompt, promptFile, messages }: Values): string | readonly ChatMessage[] {
+  if ([prompt, promptFile, messages].filter((given) => given !== undefined).length !== 1)
+    throw new DeltafitError(
+      "usage-invalid",
+      "Expected one of --prompt, --prompt-file and --messages.",
+      'For example: deltafit generate --prompt "Once upon a time"',
+    );
+  if (prompt !== undefined) return prompt;
+  if (promptFile !== undefined) return readText(promptFile);
+  return parseWithSchema(messagesSchema, readJsonFile(messages ?? ""), quote(messages ?? ""));
+}
+
+function readText(path: string): string {
+  const bytes = withOpenFile(path, (file) => {
+    const { byteLength } = file.identity;
+    if (byteLength > maximumPromptBytes)
+      throw new DeltafitError("file-invalid", `${quote(path)} is too large for a prompt: ${byteLength} bytes.`);
+    const content = new Uint8Array(byteLength);
+    readExactly(file, content, 0);
+    return content;
+  });
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new DeltafitError("file-invalid", `${quote(path)} is not UTF-8 text.`, "Save it as UTF-8.", error);
+  }
+}

@@ -1,0 +1,38 @@
+/** @file The flags of `deltafit train`. */
+import { scheduleNames } from "../training/schedule.ts";
+import { dataFlags, trainOnPromptFlags } from "./data-set.ts";
+import { choice, numberIn, optional, switched, text, wholeNumber, withDefault } from "./flags.ts";
+import type { FlagTable } from "./flags.ts";
+import { machineFlags, methodFlags, modelFlags, randomWeightsFlags, taskNames } from "./shared-flags.ts";
+
+const dataGroup = "Data:";
+const trainingGroup = "Training:";
+const outputGroup = "Output:";
+
+export const trainFlags = {
+  ...modelFlags,
+  ...randomWeightsFlags,
+  task: withDefault(choice(taskNames), "Model:", "causal-lm", "what the model learns"),
+  ...dataFlags,
+  evalData: optional(text("PATH"), dataGroup, "data to evaluate on", "valid.jsonl where --data is a folder"),
+  sequenceLength: optional(wholeNumber(1), dataGroup, "longest row in tokens", "512, or what the model can"),
+  ...trainOnPromptFlags,
+  ...methodFlags,
+  steps: optional(wholeNumber(1), trainingGroup, "updates"),
+  epochs: optional(numberIn({ above: 0 }), trainingGroup, "passes over the data, in place of --steps", "3"),
+  batchSize: withDefault(wholeNumber(1), trainingGroup, 8, "rows of a batch"),
+  accumulate: withDefault(wholeNumber(1), trainingGroup, 1, "batches of an update"),
+  learningRate: optional(numberIn({ above: 0 }), trainingGroup, "at its peak", "5e-4 for lora, 5e-5 for full"),
+  schedule: withDefault(choice(scheduleNames), trainingGroup, "linear", "how the learning rate falls"),
+  warmup: withDefault(numberIn({ atLeast: 0 }), trainingGroup, 0.06, "updates, or below 1 the share, of rising rate"),
+  optimizer: withDefault(choice(["adamw"], ", the only one so far"), trainingGroup, "adamw", "what applies gradients"),
+  weightDecay: withDefault(numberIn({ atLeast: 0 }), trainingGroup, 0.01, "of AdamW"),
+  clip: withDefault(numberIn({ atLeast: 0 }), trainingGroup, 1, "largest norm of the gradient; 0 for none"),
+  seed: withDefault(wholeNumber(0), trainingGroup, 0, "of initial values, order of the data, dropout"),
+  evalEvery: optional(wholeNumber(1), trainingGroup, "evaluate after every N updates", "at the end"),
+  saveEvery: optional(wholeNumber(1), outputGroup, "save the state after every N updates", "at the end"),
+  out: optional(text("FOLDER"), outputGroup, "where the adapter goes", "nowhere"),
+  resume: switched(outputGroup, "go on with the interrupted run in --out"),
+  dryRun: switched(outputGroup, "say what would be trained, and stop"),
+  ...machineFlags,
+} satisfies FlagTable;

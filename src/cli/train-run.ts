@@ -1,0 +1,134 @@
+/** @file From the flags of `deltafit train` to all that a run needs: model, data, adapter and plan. Trains nothing. */
+import fs from "node:fs";
+import { join } from "node:path";
+import type { Adapter } from "../adapters/adapter.ts";
+import { storedParameters } from "../base/base.ts";
+import type { Base } from "../base/base.ts";
+import type { Dataset } from "../data/examples.ts";
+import { DeltafitError } from "../errors.ts";
+import type { Tokenizer } from "../files/tokenizer.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import type { TrainingPlan } from "../training/run.ts";
+import { loadDataset } from "./data-set.ts";
+import type { DataSource } from "./data-set.ts";
+import type { FlagValues } from "./flags.ts";
+import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
+import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
+import type { FoundModel } from "./model.ts";
+import type { Terminal } from "./terminal.ts";
+import type { trainFlags } from "./train-flags.ts";
+import { fingerprintOf } from "./training-notes.ts";
+import type { TrainingNotes } from "./training-notes.ts";
+
+export type TrainValues = FlagValues<typeof trainFlags>;
+
+/** Everything a run is made of. */
+export interface PreparedRun {
+  readonly base: Base;
+  readonly tokenizer: Tokenizer;
+  readonly data: Dataset;
+  readonly evaluationData: Dataset | undefined;
+  readonly adapter: Adapter;
+  readonly plan: TrainingPlan;
+  readonly sequenceLength: number;
+  readonly trainableParameters: number;
+  /** Of the base, and what the adapter adds. */
+  readonly totalParameters: number;
+  readonly notes: TrainingNotes;
+}
+
+/** Longest rows where --sequence-length is not given: attention costs grow with the square. */
+const usualSequenceLength = 512;
+const usualEpochs = 3;
+
+export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
+  const { task, alpaca, trainOnPrompt } = values;
+  const model = await findModel(values.model, terminal, values.randomWeights);
+  const first = await openModel(model, task);
+  const tokenizer = openTokenizer(first);
+  const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer);
+  const eosTokenId = endTokenOf(tokenizer, first);
+  const source = { task, alpaca, trainOnPrompt, sequenceLength, eosTokenId, path: values.data, split: "train" } as const;
+  const trained = hasTrainedHead(first) ? { labelNames: first.labels, labelCount: first.settings.labelCount } : {};
+  const data = loadDataset({ ...source, ...trained }, tokenizer, terminal);
+  const base = await withLabelCount(first, model, data);
+  const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
+  const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
+  const adapter = createAdapterFromFlags(base, values.method, values, values.seed);
+  const notes: TrainingNotes = {
+    format: 1,
+    task,
+    labels: data.labels?.names ? [...data.labels.names] : null,
+    labelCount: data.labels?.count ?? null,
+    alpaca,
+    tokenizer: tokenizer.fingerprint,
+    chatTemplate: fingerprintOf(tokenizer.chatTemplate),
+  };
+  const plan = planOf(values, data);
+  return { base, tokenizer, data, evaluationData, adapter, plan, sequenceLength, notes, ...countParameters(base, adapter) };
+}
+
+function sequenceLengthOf(given: number | undefined, { model, name }: Base, tokenizer: Tokenizer): number {
+  const { maximumPositions } = model;
+  if (given !== undefined && given > maximumPositions)
+    throw new DeltafitError(
+      "usage-invalid",
+      `--sequence-length: expected at most ${maximumPositions}, the positions of ${JSON.stringify(name)}, found ${given}.`,
+      "Lower it, or use a model with more positions.",
+    );
+  return given ?? Math.min(usualSequenceLength, maximumPositions, tokenizer.modelMaximumLength ?? Infinity);
+}
+
+/** A head that the checkpoint brings decides how many labels there are; a new one follows the data. */
+function hasTrainedHead({ modules, newParameters, source }: Base): boolean {
+  const isOfHead = (name: string): boolean => modules.headModules.some((head) => `${name}.`.startsWith(`${head}.`));
+  return source !== undefined && modules.headModules.length > 0 && !newParameters.some(isOfHead);
+}
+
+async function withLabelCount(base: Base, model: FoundModel, { labels }: Dataset): Promise<Base> {
+  if (labels === undefined || labels.count === base.settings.labelCount) return base;
+  return openModel(model, base.settings.task, labels.count);
+}
+
+/** The data that --eval-data names, else what a data folder holds for it. */
+function loadEvaluationData(
+  evaluationPath: string | undefined,
+  source: DataSource,
+  tokenizer: Tokenizer,
+  terminal: Terminal,
+): Dataset | undefined {
+  const isInFolder = evaluationPath === undefined && fs.existsSync(join(source.path, "valid.jsonl"));
+  const path = isInFolder ? source.path : evaluationPath;
+  return path === undefined ? undefined : loadDataset({ ...source, path, split: "valid" }, tokenizer, terminal);
+}
+
+function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
+  const { batchSize, accumulate, schedule, warmup, method } = values;
+  if (values.steps !== undefined && values.epochs !== undefined)
+    throw new DeltafitError("usage-invalid", "--steps and --epochs exclude each other.", "Leave one of them out.");
+  if (warmup >= 1 && !Number.isInteger(warmup))
+    throw new DeltafitError(
+      "usage-invalid",
+      `--warmup: expected a whole number of updates or a share below 1, found ${warmup}.`,
+    );
+  const batchCount = Math.ceil(report.examples / batchSize);
+  const steps = values.steps ?? Math.max(1, Math.ceil((batchCount * (values.epochs ?? usualEpochs)) / accumulate));
+  return {
+    steps,
+    accumulate,
+    learningRate: values.learningRate ?? defaultLearningRate(method),
+    schedule,
+    warmup: warmup < 1 ? Math.ceil(steps * warmup) : warmup,
+    evaluateEvery: values.evalEvery,
+    saveEvery: values.saveEvery,
+  };
+}
+
+function countParameters(base: Base, adapter: Adapter): Pick<PreparedRun, "trainableParameters" | "totalParameters"> {
+  const ofBase = storedParameters(base.modules).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const added = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
+  return {
+    trainableParameters: adapter.layout.size,
+    totalParameters: ofBase + added.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+  };
+}
