@@ -78,7 +78,12 @@ interface TimedStep {
   readonly loss: number;
 }
 
-async function timeSteps(trainer: Trainer<TaskBatch>, batch: TaskBatch, count: number, learningRate: number): Promise<TimedStep[]> {
+async function timeSteps(
+  trainer: Trainer<TaskBatch>,
+  batch: TaskBatch,
+  count: number,
+  learningRate: number,
+): Promise<TimedStep[]> {
   const steps: TimedStep[] = [];
   while (steps.length < count) {
     const startMs = performance.now();
@@ -88,7 +93,11 @@ async function timeSteps(trainer: Trainer<TaskBatch>, batch: TaskBatch, count: n
   return steps;
 }
 
-function makeBatch({ model, settings }: Base, { batchSize, sequenceLength, seed }: Values, multiple: number): TaskBatch {
+function makeBatch(
+  { model, settings }: Base,
+  { batchSize, sequenceLength, seed }: Values,
+  multiple: number,
+): TaskBatch {
   if (sequenceLength % multiple !== 0)
     throw new DeltafitError(
       "usage-invalid",
@@ -99,10 +108,18 @@ function makeBatch({ model, settings }: Base, { batchSize, sequenceLength, seed 
   const inputIds = int64Tensor(shape, ids);
   const attentionMask = int64Tensor(shape, new Array<number>(ids.length).fill(1));
   if (settings.task === "causal-lm") return { inputIds, attentionMask, labels: inputIds };
-  return { inputIds, attentionMask, classLabels: Array.from({ length: batchSize }, (_, row) => row % settings.labelCount) };
+  return {
+    inputIds,
+    attentionMask,
+    classLabels: Array.from({ length: batchSize }, (_, row) => row % settings.labelCount),
+  };
 }
 
-function summaryOf(steps: readonly TimedStep[], { batchSize, sequenceLength, repeat }: Values, facts: Readonly<Record<string, number>>): CommandResult {
+function summaryOf(
+  steps: readonly TimedStep[],
+  { batchSize, sequenceLength, repeat }: Values,
+  facts: Readonly<Record<string, number>>,
+): CommandResult {
   const all = steps.slice(-repeat).map(({ milliseconds }) => milliseconds);
   const sorted = all.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
@@ -111,7 +128,13 @@ function summaryOf(steps: readonly TimedStep[], { batchSize, sequenceLength, rep
   const stepMilliseconds = { median, min: sorted[0] ?? NaN, all };
   const memory = peakMemoryBytes();
   return {
-    json: { tokensPerSecond, stepMilliseconds, peakMemoryBytes: memory, ...facts, losses: steps.map(({ loss }) => loss) },
+    json: {
+      tokensPerSecond,
+      stepMilliseconds,
+      peakMemoryBytes: memory,
+      ...facts,
+      losses: steps.map(({ loss }) => loss),
+    },
     text: [
       `${tokensPerSecond.toFixed(0)} tokens/s: ${median.toFixed(1)} ms a step of ${batchSize} x ${sequenceLength} tokens (median of ${repeat})`,
       `at most ${(memory / 1e6).toFixed(0)} MB of memory, ${facts["graphNodes"] ?? 0} nodes in the graph`,

@@ -60,7 +60,11 @@ function readText(path: string): string {
   });
 }
 
-function flagOf(key: string, table: FlagTable, where: string): { readonly name: string; readonly flag: Flag<unknown> } {
+function flagOf(
+  key: string,
+  table: FlagTable,
+  where: string,
+): { readonly name: string; readonly flag: Flag<unknown> } {
   for (const [name, flag] of Object.entries(table)) if (kebab(name) === key) return { name, flag };
   const known = Object.keys(table).map(kebab);
   const nearest = nearestName(key, known);
@@ -75,7 +79,11 @@ function flagOf(key: string, table: FlagTable, where: string): { readonly name: 
  * Puts settings of the form `name=value` or `name.key=value` over what is given already.
  * @throws DeltafitError `usage-invalid` for another form or an unknown name.
  */
-export function applySettings(settings: readonly string[], table: FlagTable, given: Map<string, Given>): void {
+export function applySettings(
+  settings: readonly string[],
+  table: FlagTable,
+  given: Map<string, Given>,
+): void {
   for (const setting of settings) {
     const where = `--set ${setting}`;
     const at = setting.indexOf("=");

@@ -15,7 +15,12 @@ const group = "Data:";
 
 export const dataFlags = {
   data: needed(text("PATH"), group, "JSON lines, JSON, CSV, TSV, or a folder with train.jsonl"),
-  alpaca: withDefault(choice(["stanford", "response-newline"]), group, "stanford", "how prompts of Alpaca data end"),
+  alpaca: withDefault(
+    choice(["stanford", "response-newline"]),
+    group,
+    "stanford",
+    "how prompts of Alpaca data end",
+  ),
 } satisfies FlagTable;
 
 export const trainOnPromptFlags = {
@@ -48,7 +53,9 @@ const droppedShown = 5;
 export function describeReport(title: string, report: DatasetReport): string[] {
   const { format, examples, tokens, supervisedTokens, truncated, longest, dropped } = report;
   const cut = truncated === 0 ? "" : `; ${truncated} cut to the sequence length`;
-  const shown = dropped.slice(0, droppedShown).map(({ line, reason }) => `  row ${line} is left out: ${reason}`);
+  const shown = dropped
+    .slice(0, droppedShown)
+    .map(({ line, reason }) => `  row ${line} is left out: ${reason}`);
   const rest = dropped.length - shown.length;
   return [
     `${title}: ${format.decision}`,

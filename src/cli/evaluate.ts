@@ -23,7 +23,12 @@ import { describeSeconds } from "./training-view.ts";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
-  task: optional(choice(taskNames), "Model:", "what the model is asked to do", "the adapter's task, else causal-lm"),
+  task: optional(
+    choice(taskNames),
+    "Model:",
+    "what the model is asked to do",
+    "the adapter's task, else causal-lm",
+  ),
   ...dataFlags,
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of a batch"),
   sequenceLength: optional(wholeNumber(1), "Data:", "longest row in tokens", "512, or what the model can"),
@@ -112,7 +117,8 @@ function batchSettings({ model, settings }: Base, tokenizer: Tokenizer, batchSiz
   const masking = { maskTokenId, vocabularySize, seed: maskSeed };
   return {
     ...order,
-    transform: (example, index, epoch) => ("labels" in example ? maskExample(example, index, epoch, masking) : example),
+    transform: (example, index, epoch) =>
+      "labels" in example ? maskExample(example, index, epoch, masking) : example,
   };
 }
 

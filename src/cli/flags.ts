@@ -15,6 +15,8 @@ export interface Kind<Value> {
   readonly schema: z.ZodType<Value>;
   /** What a text means before it is held against the schema. */
   readonly fromText: (text: string) => unknown;
+  /** The names a value is one of, for the help. */
+  readonly choices?: readonly string[];
   /** Whether the flag may come several times, each time with one entry. */
   readonly isRepeatable?: boolean;
   /** Whether `--set name.key=value` reaches its entries. */
@@ -72,7 +74,8 @@ export function numberIn({ atLeast, above, atMost, below }: Range): Kind<number>
 
 /** @param note Said after the choices where one is refused. */
 export const choice = <const Name extends string>(names: readonly Name[], note = ""): Kind<Name> => ({
-  placeholder: names.join("|"),
+  placeholder: "NAME",
+  choices: names,
   expected: `${listed(names)}${note}`,
   schema: z.enum(names),
   fromText: asWritten,
@@ -177,7 +180,10 @@ export function needed<Value>(kind: Kind<Value>, group: string, summary: string)
     summary,
     shownDefault: undefined,
     whenMissing(flagName) {
-      throw new DeltafitError("usage-invalid", `${flagName} is needed: expected ${kind.expected}, found nothing.`);
+      throw new DeltafitError(
+        "usage-invalid",
+        `${flagName} is needed: expected ${kind.expected}, found nothing.`,
+      );
     },
   };
 }
@@ -187,8 +193,7 @@ export function switched(group: string, summary: string): Flag<boolean> {
 }
 
 /** `learningRate` as it is spelt on the command line and in files. */
-export const kebab = (name: string): string =>
-  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** A value before it is checked, and where it was given. */
 export interface Given {

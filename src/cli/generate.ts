@@ -28,7 +28,11 @@ const flags = {
   messages: optional(text("FILE"), promptGroup, "JSON list of chat messages, for the model's chat template"),
   temperature: optional(numberIn({ atLeast: 0 }), choosingGroup, "0 takes the most likely token", "0"),
   topK: optional(wholeNumber(1), choosingGroup, "draw from the N most likely tokens"),
-  topP: optional(numberIn({ above: 0, atMost: 1 }), choosingGroup, "draw from the most likely tokens of this probability"),
+  topP: optional(
+    numberIn({ above: 0, atMost: 1 }),
+    choosingGroup,
+    "draw from the most likely tokens of this probability",
+  ),
   repetitionPenalty: optional(numberIn({ above: 0 }), choosingGroup, "above 1 against repetition"),
   beams: optional(wholeNumber(1), choosingGroup, "search with N beams", "1"),
   seed: withDefault(wholeNumber(0), choosingGroup, 0, "of what is drawn"),
@@ -50,14 +54,23 @@ type Values = FlagValues<typeof flags>;
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   if (values.stream && terminal.json)
-    throw new DeltafitError("usage-invalid", "--stream and --json exclude each other.", "Leave one of them out.");
+    throw new DeltafitError(
+      "usage-invalid",
+      "--stream and --json exclude each other.",
+      "Leave one of them out.",
+    );
   const prompt = readPrompt(values);
   const { base, adapters, notes } = await openAdaptedModel({ ...values, task: "causal-lm" }, terminal);
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
   const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;
   const sampling = { temperature, topK, topP, repetitionPenalty, beams, seed };
-  const request: TextRequest = { prompts: [prompt], maximumNewTokens: maxNewTokens, stopStrings: stop, ...sampling };
+  const request: TextRequest = {
+    prompts: [prompt],
+    maximumNewTokens: maxNewTokens,
+    stopStrings: stop,
+    ...sampling,
+  };
   const session = threads === undefined ? {} : { session: { threads } };
   const generator = await createGenerator(base, adapters, session);
   try {
@@ -74,7 +87,10 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     );
     const [whole = ""] = result.texts;
     const [finishReason] = result.finishReasons;
-    return { json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds }, text: whole };
+    return {
+      json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds },
+      text: whole,
+    };
   } finally {
     await generator.dispose();
   }
@@ -99,7 +115,10 @@ function readText(path: string): string {
   const bytes = withOpenFile(path, (file) => {
     const { byteLength } = file.identity;
     if (byteLength > maximumPromptBytes)
-      throw new DeltafitError("file-invalid", `${quote(path)} is too large for a prompt: ${byteLength} bytes.`);
+      throw new DeltafitError(
+        "file-invalid",
+        `${quote(path)} is too large for a prompt: ${byteLength} bytes.`,
+      );
     const content = new Uint8Array(byteLength);
     readExactly(file, content, 0);
     return content;

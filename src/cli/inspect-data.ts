@@ -16,7 +16,11 @@ import type { Terminal } from "./terminal.ts";
 /** Tokens of the example that is shown to a person. */
 const tokensShown = 40;
 
-export async function inspectData(path: string, values: InspectValues, terminal: Terminal): Promise<CommandResult> {
+export async function inspectData(
+  path: string,
+  values: InspectValues,
+  terminal: Terminal,
+): Promise<CommandResult> {
   const file = readRowFile(path);
   const task = values.task ?? taskOf(file.rows);
   const data = parseRows(file.rows, task, values);
@@ -26,7 +30,16 @@ export async function inspectData(path: string, values: InspectValues, terminal:
   const [first] = dataset.examples;
   const example = first ? describeExample(first, tokenizer, terminal.json ? undefined : tokensShown) : [];
   return {
-    json: { kind: "data", path: file.path, fileKind: file.kind, notes: file.notes, task, ...dataset.report, labels, example },
+    json: {
+      kind: "data",
+      path: file.path,
+      fileKind: file.kind,
+      notes: file.notes,
+      task,
+      ...dataset.report,
+      labels,
+      example,
+    },
     text: [
       `data: ${file.path}, for ${task}`,
       ...file.notes,

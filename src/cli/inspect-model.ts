@@ -20,7 +20,11 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
   const model = await collect(problems, () => createModel(configuration));
   const checkpoint = await collect(problems, () => openCheckpoint(folder));
   const newParameters = model && checkpoint ? await checkWhole(folder, model, problems) : [];
-  const tensors = [...(checkpoint?.tensors.values() ?? [])].map(({ name, dtype, shape }) => ({ name, dtype, shape }));
+  const tensors = [...(checkpoint?.tensors.values() ?? [])].map(({ name, dtype, shape }) => ({
+    name,
+    dtype,
+    shape,
+  }));
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const bytes = checkpoint?.totalBytes ?? 0;
   const modelType = String(configuration["model_type"]);
@@ -31,12 +35,24 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
     maximumPositions: model.maximumPositions,
   };
   return {
-    json: { kind: "model", folder, modelType, sizes: sizes ?? null, parameters, bytes, newParameters, tensors, problems },
+    json: {
+      kind: "model",
+      folder,
+      modelType,
+      sizes: sizes ?? null,
+      parameters,
+      bytes,
+      newParameters,
+      tensors,
+      problems,
+    },
     text: [
       `model: ${modelType}${sizes ? `, ${sizes.layers} layers, ${sizes.hiddenSize} wide, ${sizes.vocabularySize} tokens, ${sizes.maximumPositions} positions` : ""}`,
       `${parameters} parameters in ${tensors.length} tensors, ${bytes} bytes`,
       ...describeTensors(tensors),
-      ...(newParameters.length === 0 ? [] : [`without a head for this task; missing: ${newParameters.join(", ")}`]),
+      ...(newParameters.length === 0
+        ? []
+        : [`without a head for this task; missing: ${newParameters.join(", ")}`]),
       ...describeProblems(problems),
     ].join("\n"),
   };
@@ -44,12 +60,17 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
 
 /** Checks tensors against the architecture, and the tokenizer against both. */
 async function checkWhole(folder: string, model: Model, problems: string[]): Promise<readonly string[]> {
-  const base = await collect(problems, () => openBase({ path: folder, task: model.causal ? "causal-lm" : "masked-lm" }));
+  const base = await collect(problems, () =>
+    openBase({ path: folder, task: model.causal ? "causal-lm" : "masked-lm" }),
+  );
   if (base) await collect(problems, () => openTokenizer(base));
   return base?.newParameters ?? [];
 }
 
-async function collect<Result>(problems: string[], look: () => Result | Promise<Result>): Promise<Result | undefined> {
+async function collect<Result>(
+  problems: string[],
+  look: () => Result | Promise<Result>,
+): Promise<Result | undefined> {
   try {
     return await look();
   } catch (error) {

@@ -10,10 +10,14 @@ const tensorsShown = 12;
 
 /** The first tensors, a line each. */
 export function describeTensors(tensors: readonly ShownTensor[]): string[] {
-  const lines = tensors.slice(0, tensorsShown).map(({ name, dtype, shape }) => `  ${name} ${dtype} [${shape.join(", ")}]`);
+  const lines = tensors
+    .slice(0, tensorsShown)
+    .map(({ name, dtype, shape }) => `  ${name} ${dtype} [${shape.join(", ")}]`);
   return tensors.length > tensorsShown ? [...lines, `  and ${tensors.length - tensorsShown} more`] : lines;
 }
 
 export function describeProblems(problems: readonly string[]): string[] {
-  return problems.length === 0 ? ["no problems found"] : ["problems:", ...problems.map((problem) => `  ${problem}`)];
+  return problems.length === 0
+    ? ["no problems found"]
+    : ["problems:", ...problems.map((problem) => `  ${problem}`)];
 }

@@ -40,7 +40,8 @@ const dataExtensions = [".jsonl", ".ndjson", ".json", ".csv", ".tsv"];
 
 async function run(values: InspectValues, terminal: Terminal, path: string): Promise<CommandResult> {
   const isFolder = readingFrom(path, () => fs.statSync(path)).isDirectory();
-  if (!isFolder && dataExtensions.includes(extname(path).toLowerCase())) return inspectData(path, values, terminal);
+  if (!isFolder && dataExtensions.includes(extname(path).toLowerCase()))
+    return inspectData(path, values, terminal);
   const has = (name: string): boolean => isFolder && fs.existsSync(join(path, name));
   if (has("adapter_config.json")) return inspectAdapterFolder(path);
   if (has("config.json")) return inspectModelFolder(path);

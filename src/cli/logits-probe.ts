@@ -28,7 +28,9 @@ export async function probeLogits(base: Base, adapters: readonly Adapter[]): Pro
   const inputIds = int64Tensor([rows, length], randomTokens(rows * length, model.vocabularySize, seed));
   const attentionMask = int64Tensor([rows, length], new Array<number>(rows * length).fill(1));
   const { tensors } = feedsOf(taskGraph, model, { inputIds, attentionMask });
-  const parameters = adapters.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const);
+  const parameters = adapters.map(
+    ({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const,
+  );
   const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight));
   try {
     const logits = (await session.run({ ...tensors, ...Object.fromEntries(parameters) }))["logits"]?.data;

@@ -20,9 +20,12 @@ const commands: readonly Command[] = [train, generate, evaluate, merge, inspect,
 const groups: Readonly<Record<string, string>> = { bench: "measure speed and memory" };
 
 const helpWidth = 80;
+/** Heading of the flags that all commands have. */
+const helpGroup = "General:";
 
 function buildProgram(): Program {
   const program = baseProgram("deltafit")
+    .usage("<command> [flags]")
     .description("Fine-tune language models with LoRA and its relatives, on the CPU, without Python.")
     .version(packageVersion(), "-V, --version", "print the version")
     .addHelpText("after", "\nExample:\n  deltafit train --data data.jsonl --out my-adapter");
@@ -43,11 +46,15 @@ function buildProgram(): Program {
 function baseProgram(name: string): Program {
   return new Program(name)
     .exitOverride()
-    .helpOption("-h, --help", "print this help")
+    .addHelpOption(new Option("-h, --help", "print this help").helpGroup(helpGroup))
     .helpCommand(false)
     .showSuggestionAfterError(true)
     .configureHelp({ helpWidth })
-    .configureOutput({ outputError: () => undefined, writeErr: () => undefined, getOutHelpWidth: () => helpWidth });
+    .configureOutput({
+      outputError: () => undefined,
+      getOutHelpWidth: () => helpWidth,
+      getErrHelpWidth: () => helpWidth,
+    });
 }
 
 function buildCommand(command: Command, name: string): Program {
@@ -55,7 +62,8 @@ function buildCommand(command: Command, name: string): Program {
     .description(command.summary)
     .addHelpText("after", `\nExample:\n  ${command.example.replaceAll("\n", "\n  ")}`);
   if (command.argument) program.argument(`<${command.argument.name}>`, command.argument.summary);
-  for (const [flagName, flag] of Object.entries(command.flags)) program.addOption(buildOption(flagName, flag));
+  for (const [flagName, flag] of Object.entries(command.flags))
+    program.addOption(buildOption(flagName, flag));
   program.action(async () => {
     const options: Record<string, unknown> = program.opts();
     const result = await command.execute(givenOn(command, options), program.args[0] ?? "");
@@ -67,7 +75,9 @@ function buildCommand(command: Command, name: string): Program {
 
 function buildOption(name: string, { kind, group, summary, shownDefault }: Flag<unknown>): Option {
   const value = kind.placeholder === undefined ? "" : ` <${kind.placeholder}>`;
-  const description = shownDefault === undefined ? summary : `${summary} (default: ${shownDefault})`;
+  const choices = kind.choices && kind.choices.length > 1 ? `: ${kind.choices.join(", ")}` : "";
+  const fallback = shownDefault === undefined ? "" : ` (default: ${shownDefault})`;
+  const description = `${summary}${choices}${fallback}`;
   const option = new Option(`--${kebab(name)}${value}`, description).helpGroup(group);
   if (kind.isRepeatable === true)
     option.argParser((given: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), given]);
@@ -79,7 +89,12 @@ function givenOn({ flags }: Command, options: Readonly<Record<string, unknown>>)
     Object.entries(flags).flatMap(([name, { kind }]): [string, Given][] => {
       const value = options[name];
       if (value === undefined) return [];
-      return [[name, { value: typeof value === "string" ? kind.fromText(value) : value, where: `--${kebab(name)}` }]];
+      return [
+        [
+          name,
+          { value: typeof value === "string" ? kind.fromText(value) : value, where: `--${kebab(name)}` },
+        ],
+      ];
     }),
   );
 }
@@ -87,7 +102,8 @@ function givenOn({ flags }: Command, options: Readonly<Record<string, unknown>>)
 /** commander's errors are about the command line as written; help and version are no errors. */
 function usageError(error: CommanderError): DeltafitError {
   const [reason = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-  const sentence = reason === "(outputHelp)" ? "There is no command: expected one of those below." : `${capitalised(reason)}.`;
+  const sentence =
+    reason === "(outputHelp)" ? "Expected a command, found nothing." : `${capitalised(reason)}.`;
   const hint = suggestion?.replace(/^\(|\)$/g, "") ?? "--help lists commands and flags.";
   return new DeltafitError("usage-invalid", sentence, hint, error);
 }

@@ -63,5 +63,8 @@ async function measureDifference(base: Base, adapters: readonly Adapter[], out: 
   const { task, labelCount } = base.settings;
   const merged = await openBase({ path: out, task, ...(task === "regression" ? {} : { labelCount }) });
   const [expected, found] = [await probeLogits(base, adapters), await probeLogits(merged, [])];
-  return expected.reduce((largest, value, index) => Math.max(largest, Math.abs(value - (found[index] ?? NaN))), 0);
+  return expected.reduce(
+    (largest, value, index) => Math.max(largest, Math.abs(value - (found[index] ?? NaN))),
+    0,
+  );
 }

@@ -52,7 +52,13 @@ const rows: Readonly<Record<Lowercase<MethodType>, MethodRow>> = {
       "modulesToSave",
     ],
     create(base, values, seed) {
-      const { rank = loraDefaults.rank, alpha = 2 * rank, dropout = 0, rankStabilised, bias = "none" } = values;
+      const {
+        rank = loraDefaults.rank,
+        alpha = 2 * rank,
+        dropout = 0,
+        rankStabilised,
+        bias = "none",
+      } = values;
       const { exclude, layersToTransform, rankPattern, alphaPattern, modulesToSave } = values;
       const targets = targetsOf(values) ?? defaultTargets("LORA", base.model.modelType);
       const patterns = { rankPattern, alphaPattern };
@@ -60,7 +66,16 @@ const rows: Readonly<Record<Lowercase<MethodType>, MethodRow>> = {
       return createAdapter({
         base,
         type: "LORA",
-        configuration: { ...loraDefaults, rank, alpha, dropout, rankStabilised, bias, ...patterns, ...modules },
+        configuration: {
+          ...loraDefaults,
+          rank,
+          alpha,
+          dropout,
+          rankStabilised,
+          bias,
+          ...patterns,
+          ...modules,
+        },
         seed,
       });
     },
@@ -79,7 +94,11 @@ export const defaultLearningRate = (method: MethodName): number => rows[method].
 
 function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | undefined {
   if (targets !== undefined && targetsPattern !== undefined)
-    throw new DeltafitError("usage-invalid", "--targets and --targets-pattern exclude each other.", "Leave one of them out.");
+    throw new DeltafitError(
+      "usage-invalid",
+      "--targets and --targets-pattern exclude each other.",
+      "Leave one of them out.",
+    );
   if (targets?.length === 1 && targets[0]?.toLowerCase() === "all-linear") return "all-linear";
   return targets ?? targetsPattern;
 }
@@ -88,10 +107,19 @@ function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | und
  * A new adapter as the flags want it.
  * @throws DeltafitError `usage-invalid` for a flag that the method has no use for; what `createAdapter` throws.
  */
-export function createAdapterFromFlags(base: Base, method: MethodName, values: MethodValues, seed: number): Adapter {
+export function createAdapterFromFlags(
+  base: Base,
+  method: MethodName,
+  values: MethodValues,
+  seed: number,
+): Adapter {
   const { uses, create } = rows[method];
   for (const name of rows.lora.uses)
     if (values[name] !== undefined && values[name] !== false && !uses.includes(name))
-      throw new DeltafitError("usage-invalid", `--${kebab(name)}: the method ${method} has no such setting.`, "Leave it out.");
+      throw new DeltafitError(
+        "usage-invalid",
+        `--${kebab(name)}: the method ${method} has no such setting.`,
+        "Leave it out.",
+      );
   return create(base, values, seed);
 }

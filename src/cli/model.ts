@@ -25,7 +25,11 @@ export interface FoundModel {
 }
 
 /** Downloads a model of the hub where it is not in the cache. */
-export async function findModel(reference: string | undefined, terminal: Terminal, randomWeights?: number): Promise<FoundModel> {
+export async function findModel(
+  reference: string | undefined,
+  terminal: Terminal,
+  randomWeights?: number,
+): Promise<FoundModel> {
   if (reference === undefined) return { path: bundledBase, name: bundledBase, randomWeights };
   const isConfiguration = reference.endsWith(".json");
   const path = isConfiguration ? reference : await resolveModelFolder(reference, hubOptions(terminal));
@@ -45,14 +49,21 @@ function hubOptions(terminal: Terminal): HubOptions {
   };
 }
 
-export function openModel({ path, name, randomWeights }: FoundModel, task: Task, labelCount?: number): Promise<Base> {
+export function openModel(
+  { path, name, randomWeights }: FoundModel,
+  task: Task,
+  labelCount?: number,
+): Promise<Base> {
   return openBase({ path, name, task, labelCount, randomWeights });
 }
 
 /** The tokenizer in the model's folder. @throws DeltafitError `tokenizer-mismatch` where it has ids beyond the model's. */
 export function openTokenizer(base: Base): Tokenizer {
   const tokenizer = loadTokenizer(base.folder);
-  assertTokenizerFits(tokenizer, base.model.vocabularySize, { tokenizer: tokenizer.folder, model: base.name });
+  assertTokenizerFits(tokenizer, base.model.vocabularySize, {
+    tokenizer: tokenizer.folder,
+    model: base.name,
+  });
   return tokenizer;
 }
 
@@ -74,19 +85,31 @@ export interface AdaptedModel {
  * @param given.task Wins over what the adapters say.
  */
 export async function openAdaptedModel(
-  given: { readonly model: string | undefined; readonly adapter: readonly string[] | undefined; readonly task?: Task | undefined },
+  given: {
+    readonly model: string | undefined;
+    readonly adapter: readonly string[] | undefined;
+    readonly task?: Task | undefined;
+  },
   terminal: Terminal,
 ): Promise<AdaptedModel> {
   const model = await findModel(given.model, terminal);
   const folders: string[] = [];
-  for (const reference of given.adapter ?? []) folders.push(await resolveAdapterFolder(reference, hubOptions(terminal)));
-  const descriptions = folders.map((folder) => ({ notes: readTrainingNotes(folder), stored: inspectAdapter(folder) }));
+  for (const reference of given.adapter ?? [])
+    folders.push(await resolveAdapterFolder(reference, hubOptions(terminal)));
+  const descriptions = folders.map((folder) => ({
+    notes: readTrainingNotes(folder),
+    stored: inspectAdapter(folder),
+  }));
   const notes = descriptions.findLast((description) => description.notes !== undefined)?.notes;
   const last = descriptions.at(-1)?.stored;
-  const labelCount = notes?.labelCount ?? descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
+  const labelCount =
+    notes?.labelCount ??
+    descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
   const task = given.task ?? notes?.task ?? taskOfAdapter(last?.taskType, labelCount);
   const base = await openModel(model, task, task === "regression" ? undefined : labelCount);
-  const adapters = folders.map((folder, index) => loadAdapter(folder, base, index === 0 ? "default" : `adapter-${index + 1}`));
+  const adapters = folders.map((folder, index) =>
+    loadAdapter(folder, base, index === 0 ? "default" : `adapter-${index + 1}`),
+  );
   return { base, adapters, notes };
 }
 
@@ -97,9 +120,14 @@ function taskOfAdapter(taskType: string | undefined, labelCount: number | undefi
 }
 
 /** Says where a tokenizer is another one than an adapter was trained with. */
-export function warnOfOtherTokenizer(tokenizer: Tokenizer, notes: TrainingNotes | undefined, terminal: Terminal): void {
+export function warnOfOtherTokenizer(
+  tokenizer: Tokenizer,
+  notes: TrainingNotes | undefined,
+  terminal: Terminal,
+): void {
   if (notes === undefined) return;
-  if (notes.tokenizer !== tokenizer.fingerprint) terminal.warn("the adapter was trained with another tokenizer.json");
+  if (notes.tokenizer !== tokenizer.fingerprint)
+    terminal.warn("the adapter was trained with another tokenizer.json");
   else if (notes.chatTemplate !== fingerprintOf(tokenizer.chatTemplate))
     terminal.warn("the adapter was trained with another chat template");
 }

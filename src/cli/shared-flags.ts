@@ -1,19 +1,46 @@
 /** @file Flags that several commands have, so that they mean the same everywhere. */
-import { choice, names, numberIn, numbersByName, optional, switched, text, texts, wholeNumber, wholeNumbers, withDefault } from "./flags.ts";
+import {
+  choice,
+  names,
+  numberIn,
+  numbersByName,
+  optional,
+  switched,
+  text,
+  texts,
+  wholeNumber,
+  wholeNumbers,
+  withDefault,
+} from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
 import { methodNames } from "./methods.ts";
 
-export const taskNames = ["causal-lm", "classification", "regression", "token-classification", "masked-lm"] as const;
+export const taskNames = [
+  "causal-lm",
+  "classification",
+  "regression",
+  "token-classification",
+  "masked-lm",
+] as const;
 
 const modelGroup = "Model:";
 
 export const modelFlags = {
-  model: optional(text("MODEL"), modelGroup, "folder, or org/name[@revision] of the hub", "the small base that comes with deltafit"),
+  model: optional(
+    text("MODEL"),
+    modelGroup,
+    "folder, or org/name[@revision] of the hub",
+    "the small base that comes with deltafit",
+  ),
 } satisfies FlagTable;
 
 /** For commands that can do without trained weights. */
 export const randomWeightsFlags = {
-  randomWeights: optional(wholeNumber(0), modelGroup, "random weights from this seed; --model may then be a config.json"),
+  randomWeights: optional(
+    wholeNumber(0),
+    modelGroup,
+    "random weights from this seed; --model may then be a config.json",
+  ),
 } satisfies FlagTable;
 
 export const adapterFlags = {
@@ -27,15 +54,30 @@ export const methodFlags = {
   method: withDefault(choice(methodNames), methodGroup, "lora", "what is trained"),
   rank: optional(wholeNumber(1), methodGroup, "rank of LoRA", "8"),
   alpha: optional(numberIn({ above: 0 }), methodGroup, "LoRA is scaled by alpha / rank", "2 x rank"),
-  dropout: optional(numberIn({ atLeast: 0, below: 1 }), methodGroup, "share of LoRA's inputs left out in training", "0"),
-  targets: optional(names(), methodGroup, "adapted modules by name, or all-linear", "PEFT's choice for the architecture"),
+  dropout: optional(
+    numberIn({ atLeast: 0, below: 1 }),
+    methodGroup,
+    "share of LoRA's inputs left out in training",
+    "0",
+  ),
+  targets: optional(
+    names(),
+    methodGroup,
+    "adapted modules by name, or all-linear",
+    "PEFT's choice for the architecture",
+  ),
   targetsPattern: optional(text("REGEX"), methodGroup, "adapted modules by their whole path"),
   exclude: optional(names(), methodGroup, "modules that are not adapted"),
   layersToTransform: optional(wholeNumbers, methodGroup, "adapt these layers only"),
   rankPattern: optional(numbersByName, methodGroup, "rank of single modules"),
   alphaPattern: optional(numbersByName, methodGroup, "alpha of single modules"),
   rankStabilised: switched(methodGroup, "scale by alpha / sqrt(rank): rsLoRA"),
-  bias: optional(choice(["none", "all", "adapted"]), methodGroup, "biases of the base that are trained as well", "none"),
+  bias: optional(
+    choice(["none", "all", "adapted"]),
+    methodGroup,
+    "biases of the base that are trained as well",
+    "none",
+  ),
   modulesToSave: optional(names(), methodGroup, "modules that are trained whole"),
 } satisfies FlagTable;
 
@@ -50,5 +92,10 @@ export const machineFlags = {
   ...threadFlags,
   device: withDefault(choice(["cpu"], soFar), machineGroup, "cpu", "where the model runs"),
   storage: withDefault(choice(["float32"], soFar), machineGroup, "float32", "how frozen weights are kept"),
-  compute: withDefault(choice(["float32"], soFar), machineGroup, "float32", "how products with them are computed"),
+  compute: withDefault(
+    choice(["float32"], soFar),
+    machineGroup,
+    "float32",
+    "how products with them are computed",
+  ),
 } satisfies FlagTable;

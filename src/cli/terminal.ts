@@ -21,7 +21,13 @@ export interface Terminal {
 
 const widest = 80;
 
-export function createTerminal({ json, quiet }: { readonly json: boolean; readonly quiet: boolean }): Terminal {
+export function createTerminal({
+  json,
+  quiet,
+}: {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}): Terminal {
   return {
     json,
     isLive: process.stderr.isTTY && !quiet && process.env["TERM"] !== "dumb",
@@ -51,12 +57,16 @@ export function asDeltafitError(error: unknown): DeltafitError {
 }
 
 /** Says an error on stderr, and with `json` on stdout as well. The stack only with `debug`. */
-export function reportError(error: DeltafitError, { json, debug }: { readonly json: boolean; readonly debug: boolean }): void {
+export function reportError(
+  error: DeltafitError,
+  { json, debug }: { readonly json: boolean; readonly debug: boolean },
+): void {
   const lines = [`error: ${error.message}`, ...(error.hint === undefined ? [] : [`hint: ${error.hint}`])];
   process.stderr.write(`${lines.join("\n")}\n`);
   if (debug) {
     process.stderr.write(`${error.stack ?? ""}\n`);
-    if (error.cause instanceof Error) process.stderr.write(`caused by: ${error.cause.stack ?? error.cause.message}\n`);
+    if (error.cause instanceof Error)
+      process.stderr.write(`caused by: ${error.cause.stack ?? error.cause.message}\n`);
   }
   const { code, message, hint } = error;
   if (json) writeResult(JSON.stringify({ error: { code, message, hint: hint ?? null } }));

@@ -48,8 +48,18 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const tokenizer = openTokenizer(first);
   const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer);
   const eosTokenId = endTokenOf(tokenizer, first);
-  const source = { task, alpaca, trainOnPrompt, sequenceLength, eosTokenId, path: values.data, split: "train" } as const;
-  const trained = hasTrainedHead(first) ? { labelNames: first.labels, labelCount: first.settings.labelCount } : {};
+  const source = {
+    task,
+    alpaca,
+    trainOnPrompt,
+    sequenceLength,
+    eosTokenId,
+    path: values.data,
+    split: "train",
+  } as const;
+  const trained = hasTrainedHead(first)
+    ? { labelNames: first.labels, labelCount: first.settings.labelCount }
+    : {};
   const data = loadDataset({ ...source, ...trained }, tokenizer, terminal);
   const base = await withLabelCount(first, model, data);
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
@@ -65,7 +75,17 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     chatTemplate: fingerprintOf(tokenizer.chatTemplate),
   };
   const plan = planOf(values, data);
-  return { base, tokenizer, data, evaluationData, adapter, plan, sequenceLength, notes, ...countParameters(base, adapter) };
+  return {
+    base,
+    tokenizer,
+    data,
+    evaluationData,
+    adapter,
+    plan,
+    sequenceLength,
+    notes,
+    ...countParameters(base, adapter),
+  };
 }
 
 function sequenceLengthOf(given: number | undefined, { model, name }: Base, tokenizer: Tokenizer): number {
@@ -81,7 +101,8 @@ function sequenceLengthOf(given: number | undefined, { model, name }: Base, toke
 
 /** A head that the checkpoint brings decides how many labels there are; a new one follows the data. */
 function hasTrainedHead({ modules, newParameters, source }: Base): boolean {
-  const isOfHead = (name: string): boolean => modules.headModules.some((head) => `${name}.`.startsWith(`${head}.`));
+  const isOfHead = (name: string): boolean =>
+    modules.headModules.some((head) => `${name}.`.startsWith(`${head}.`));
   return source !== undefined && modules.headModules.length > 0 && !newParameters.some(isOfHead);
 }
 
@@ -99,20 +120,27 @@ function loadEvaluationData(
 ): Dataset | undefined {
   const isInFolder = evaluationPath === undefined && fs.existsSync(join(source.path, "valid.jsonl"));
   const path = isInFolder ? source.path : evaluationPath;
-  return path === undefined ? undefined : loadDataset({ ...source, path, split: "valid" }, tokenizer, terminal);
+  return path === undefined
+    ? undefined
+    : loadDataset({ ...source, path, split: "valid" }, tokenizer, terminal);
 }
 
 function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
   const { batchSize, accumulate, schedule, warmup, method } = values;
   if (values.steps !== undefined && values.epochs !== undefined)
-    throw new DeltafitError("usage-invalid", "--steps and --epochs exclude each other.", "Leave one of them out.");
+    throw new DeltafitError(
+      "usage-invalid",
+      "--steps and --epochs exclude each other.",
+      "Leave one of them out.",
+    );
   if (warmup >= 1 && !Number.isInteger(warmup))
     throw new DeltafitError(
       "usage-invalid",
       `--warmup: expected a whole number of updates or a share below 1, found ${warmup}.`,
     );
   const batchCount = Math.ceil(report.examples / batchSize);
-  const steps = values.steps ?? Math.max(1, Math.ceil((batchCount * (values.epochs ?? usualEpochs)) / accumulate));
+  const steps =
+    values.steps ?? Math.max(1, Math.ceil((batchCount * (values.epochs ?? usualEpochs)) / accumulate));
   return {
     steps,
     accumulate,
@@ -124,7 +152,10 @@ function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
   };
 }
 
-function countParameters(base: Base, adapter: Adapter): Pick<PreparedRun, "trainableParameters" | "totalParameters"> {
+function countParameters(
+  base: Base,
+  adapter: Adapter,
+): Pick<PreparedRun, "trainableParameters" | "totalParameters"> {
   const ofBase = storedParameters(base.modules).reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const added = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
   return {

@@ -34,7 +34,8 @@ async function run(values: TrainValues, terminal: Terminal): Promise<CommandResu
   if (out !== undefined) checkOutputFolder(out);
   const prepared = await prepareRun(values, terminal);
   const lines = describeRun(prepared, values);
-  if (values.dryRun) return { json: { dryRun: true, ...describeForPrograms(prepared, values) }, text: lines.join("\n") };
+  if (values.dryRun)
+    return { json: { dryRun: true, ...describeForPrograms(prepared, values) }, text: lines.join("\n") };
   for (const line of lines) terminal.note(line);
   if (out === undefined) terminal.warn("without --out the adapter is not kept");
   const result = await trainPrepared(prepared, values, terminal);
@@ -45,7 +46,11 @@ async function run(values: TrainValues, terminal: Terminal): Promise<CommandResu
 
 function checkResumable(out: string | undefined): void {
   if (out === undefined)
-    throw new DeltafitError("usage-invalid", "--resume needs --out.", "Name the folder of the interrupted run with --out.");
+    throw new DeltafitError(
+      "usage-invalid",
+      "--resume needs --out.",
+      "Name the folder of the interrupted run with --out.",
+    );
   const folder = checkpointFolder(out, "last");
   if (fs.existsSync(folder)) return;
   throw new DeltafitError(
@@ -55,7 +60,11 @@ function checkResumable(out: string | undefined): void {
   );
 }
 
-async function trainPrepared(prepared: PreparedRun, values: TrainValues, terminal: Terminal): Promise<FineTuneResult> {
+async function trainPrepared(
+  prepared: PreparedRun,
+  values: TrainValues,
+  terminal: Terminal,
+): Promise<FineTuneResult> {
   const { base, tokenizer, adapter, data, evaluationData, sequenceLength, plan } = prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads } = values;
   const view = createTrainingView(terminal);
@@ -74,7 +83,10 @@ async function trainPrepared(prepared: PreparedRun, values: TrainValues, termina
 
 const percent = (share: number): string => `${(100 * share).toFixed(3)} %`;
 
-function describeRun({ base, data, evaluationData, plan, trainableParameters, totalParameters, sequenceLength }: PreparedRun, values: TrainValues): string[] {
+function describeRun(
+  { base, data, evaluationData, plan, trainableParameters, totalParameters, sequenceLength }: PreparedRun,
+  values: TrainValues,
+): string[] {
   const share = percent(trainableParameters / totalParameters);
   const batch = `${values.batchSize} rows${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
   return [
@@ -87,8 +99,16 @@ function describeRun({ base, data, evaluationData, plan, trainableParameters, to
   ];
 }
 
-function describeLabels({ count, names }: { readonly count: number; readonly names: readonly string[] | undefined }): string {
-  return names === undefined ? `${count}` : `${count} (${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""})`;
+function describeLabels({
+  count,
+  names,
+}: {
+  readonly count: number;
+  readonly names: readonly string[] | undefined;
+}): string {
+  return names === undefined
+    ? `${count}`
+    : `${count} (${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""})`;
 }
 
 function describeForPrograms(prepared: PreparedRun, values: TrainValues): Record<string, unknown> {
@@ -109,19 +129,31 @@ function describeForPrograms(prepared: PreparedRun, values: TrainValues): Record
 }
 
 function summaryOf(result: FineTuneResult, { data }: PreparedRun, seconds: number): CommandResult {
-  const { steps, losses, evaluations, trainableParameters, totalParameters, tokens, supervisedTokens } = result;
+  const { steps, losses, evaluations, trainableParameters, totalParameters, tokens, supervisedTokens } =
+    result;
   const { tokensPerSecond, adapterBytes, folder } = result;
   const counts = { trainableParameters, totalParameters, tokens, supervisedTokens, tokensPerSecond };
   const memory = { peakMemoryBytes: peakMemoryBytes(), adapterBytes };
   const last = evaluations.at(-1);
   const [from, to] = [losses[0] ?? NaN, losses.at(-1) ?? NaN];
   return {
-    json: { steps, losses, evaluations, ...counts, ...memory, adapter: folder ?? null, seconds, data: data.report },
+    json: {
+      steps,
+      losses,
+      evaluations,
+      ...counts,
+      ...memory,
+      adapter: folder ?? null,
+      seconds,
+      data: data.report,
+    },
     text: [
       `trained ${steps} steps in ${describeSeconds(seconds)}: loss ${from.toFixed(4)} at the start, ${to.toFixed(4)} at the end`,
       `${tokensPerSecond.toFixed(0)} tokens/s, at most ${(memory.peakMemoryBytes / 1e6).toFixed(0)} MB of memory`,
       ...(last ? [`evaluation: ${describeMetrics(last.metrics)}`] : []),
-      ...(folder === undefined ? [] : [`written to ${folder} (${(adapterBytes / 1e3).toFixed(0)} kB of weights)`]),
+      ...(folder === undefined
+        ? []
+        : [`written to ${folder} (${(adapterBytes / 1e3).toFixed(0)} kB of weights)`]),
     ].join("\n"),
   };
 }

@@ -28,7 +28,9 @@ function lineView(terminal: Terminal): TrainingView {
       if (!isEnd && nowMs - lastMs < millisecondsBetweenLines) return;
       lastMs = nowMs;
       const { loss, speed, left } = numbersOf(event);
-      terminal.note(`step ${event.step}/${event.steps}  loss ${loss}  ${speed} tokens/s${isEnd ? "" : `  ${left} left`}`);
+      terminal.note(
+        `step ${event.step}/${event.steps}  loss ${loss}  ${speed} tokens/s${isEnd ? "" : `  ${left} left`}`,
+      );
     },
     close: () => undefined,
   };

@@ -50,6 +50,8 @@ export interface FineTuneOptions {
   /** Longest row in tokens. */
   readonly sequenceLength: number;
   readonly plan: TrainingPlan;
+  /** Compute each layer again in the backward pass: less memory, about a third more time. */
+  readonly recompute?: boolean | undefined;
   readonly weightDecay?: number | undefined;
   /** Largest norm of the gradient; 0 for no limit. */
   readonly clip?: number | undefined;

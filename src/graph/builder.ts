@@ -227,6 +227,11 @@ export class GraphBuilder {
     return axes.length === 0 ? x : this.#apply(operation, { axes, keepDimensions }, [x]);
   }
 
+  /** The same operation on other inputs. */
+  copy<K extends OperationName>(node: Node<K>, inputs: readonly (Value | undefined)[]): Node {
+    return this.#apply(node.operation, node.attributes, inputs).node;
+  }
+
   #leaf<K extends "Input" | "Weight" | "Constant">(
     operation: K,
     attributes: OperationAttributes[K],

@@ -7,17 +7,21 @@ import type { GraphBuilder } from "./builder.ts";
 import { graphOf, isOperation } from "./graph.ts";
 import type { Node, OperationName, Value } from "./graph.ts";
 import { operationOf } from "./operations/index.ts";
+import { recomputation } from "./recompute.ts";
+import type { Recomputation, Segment } from "./recompute.ts";
 
 /**
  * Gradients of a scalar with respect to values.
  * @param loss a float32 scalar.
  * @param variables values of the graph that are treated as leaves: nothing above them is differentiated.
+ * @param segments parts of the forward pass whose results are computed again instead of being kept.
  * @returns one value of each variable's shape; `undefined` where the loss does not depend on it.
  */
 export function gradient(
   builder: GraphBuilder,
   loss: Value,
   variables: readonly Value[],
+  segments: readonly Segment[] = [],
 ): (Value | undefined)[] {
   if (loss.shape.length !== 0 || loss.dtype !== "float32")
     throw internalError(`only a float32 scalar has a gradient, not ${loss.dtype}[${loss.shape.join()}].`);
@@ -25,11 +29,13 @@ export function gradient(
   const variableSet = new Set(variables);
   const dependent = findDependent(nodes, variableSet);
   const contributions = new Map<Value, Value[]>([[loss, [builder.scalar(1)]]]);
+  const gradientOf = (value: Value) => accumulate(builder, contributions.get(value));
+  const recomputed = recomputation(builder, nodes, segments, gradientOf);
   for (const node of nodes.toReversed()) {
     if (!node.outputs.some((output) => dependent.has(output))) continue;
     // A variable may have parents of its own (a slice of the flat vector); they need no gradient.
     if (node.outputs.some((output) => variableSet.has(output))) continue;
-    propagate(builder, node, dependent, contributions);
+    propagate(builder, node, recomputed, dependent, contributions);
   }
   return variables.map((variable) => accumulate(builder, contributions.get(variable)));
 }
@@ -48,6 +54,7 @@ function findDependent(nodes: readonly Node[], variables: ReadonlySet<Value>): S
 function propagate<K extends OperationName>(
   builder: GraphBuilder,
   node: Node<K>,
+  recomputed: Recomputation,
   dependent: ReadonlySet<Value>,
   contributions: Map<Value, Value[]>,
 ): void {
@@ -56,7 +63,7 @@ function propagate<K extends OperationName>(
   const further = outputGradients.findIndex((dy, index) => index > 0 && dy !== undefined);
   if (further > 0) throw internalError(`${node.operation} has no gradient through its output ${further}.`);
   const wanted = node.inputs.map((input) => input !== undefined && dependent.has(input));
-  const results = operationOf(node).gradient({ builder, node, outputGradients, wanted });
+  const results = applyRule(builder, recomputed(node), outputGradients, wanted);
   for (const [index, input] of node.inputs.entries()) {
     const result = results[index];
     if (!input || !wanted[index]) continue;
@@ -65,6 +72,15 @@ function propagate<K extends OperationName>(
     if (list) list.push(builder.sumToShape(result, input.shape));
     else contributions.set(input, [builder.sumToShape(result, input.shape)]);
   }
+}
+
+function applyRule<K extends OperationName>(
+  builder: GraphBuilder,
+  node: Node<K>,
+  outputGradients: readonly (Value | undefined)[],
+  wanted: readonly boolean[],
+): (Value | undefined)[] {
+  return operationOf(node).gradient({ builder, node, outputGradients, wanted });
 }
 
 /** The sum of what reaches a value. A plain matrix product adds the rest as its third input, which saves a pass. */

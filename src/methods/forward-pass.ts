@@ -60,8 +60,8 @@ export interface ForwardObserver {
   norm?(site: NormSite): void;
   attention?(call: AttentionCall): void;
   parameter?(parameter: BaseParameter): void;
-  /** The hidden states that enter a layer. */
-  layer?(path: string, input: Value): void;
+  /** The hidden states that enter and leave a layer. */
+  layer?(path: string, input: Value, output: Value): void;
 }
 
 /** Starts a forward pass over token ids [batch, length]. */
@@ -211,8 +211,9 @@ class ForwardPass implements ForwardContext {
   }
 
   layer(path: string, x: Value, body: (x: Value) => Value): Value {
-    this.#settings.observe?.layer?.(path, x);
-    return body(x);
+    const output = body(x);
+    this.#settings.observe?.layer?.(path, x, output);
+    return output;
   }
 
   dropout(x: Value, ratio: number): Value {

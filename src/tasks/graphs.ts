@@ -23,6 +23,8 @@ export interface TaskGraphOptions {
   readonly padding: boolean;
   /** As of a pass. */
   readonly attentionBlocks: number;
+  /** As of a pass. */
+  readonly recompute?: boolean | undefined;
   /** Parts in which the logits of supervised tokens are made, so that they never exist all at once. */
   readonly lossChunks: number;
 }

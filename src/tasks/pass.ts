@@ -6,6 +6,7 @@ import { internalError } from "../errors.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { gradient } from "../graph/gradient.ts";
 import type { GraphOutput, Value } from "../graph/graph.ts";
+import type { Segment } from "../graph/recompute.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { createForwardContext } from "../methods/forward-pass.ts";
 import type { ActiveAdapter, ForwardObserver } from "../methods/forward-pass.ts";
@@ -33,6 +34,8 @@ export interface PassOptions {
   /** Row blocks of causal attention: pays off from about 128 positions on. */
   readonly attentionBlocks: number;
   readonly training: boolean;
+  /** Compute each layer again in the backward pass instead of keeping what it computed. */
+  readonly recompute?: boolean | undefined;
   readonly observe?: ForwardObserver | undefined;
 }
 
@@ -45,9 +48,18 @@ export interface Pass {
   readonly frozenLayouts: ReadonlyMap<string, ParameterLayout>;
   /** The graph's value of a trained parameter. */
   readonly trained: (entry: LayoutEntry) => Value;
+  /** Layers that the backward pass computes again. */
+  readonly segments: readonly Segment[];
 }
 
-export function startPass({ adapters, padding, attentionBlocks, training, observe }: PassOptions): Pass {
+export function startPass({
+  adapters,
+  padding,
+  attentionBlocks,
+  training,
+  observe,
+  recompute = false,
+}: PassOptions): Pass {
   const builder = new GraphBuilder();
   const parametersOf = ({ name, method }: TaskAdapter) =>
     method.parameters.map((spec) => ({ adapter: name, spec }));
@@ -77,22 +89,29 @@ export function startPass({ adapters, padding, attentionBlocks, training, observ
       },
     };
   });
+  const segments: Segment[] = [];
   const context = createForwardContext({
     builder,
     adapters: active,
     training,
     padding,
     attentionBlocks,
-    observe,
+    observe: {
+      ...observe,
+      layer(path, input, output) {
+        observe?.layer?.(path, input, output);
+        if (recompute) segments.push({ input, output });
+      },
+    },
   });
-  return { builder, context, layout, frozenLayouts, trained };
+  return { builder, context, layout, frozenLayouts, trained, segments };
 }
 
 /** The outputs "loss" and "gradient": a summed loss, and its gradient as one flat vector in the layout's order. */
-export function lossAndGradient({ builder, layout, trained }: Pass, loss: Value): GraphOutput[] {
+export function lossAndGradient({ builder, layout, trained, segments }: Pass, loss: Value): GraphOutput[] {
   const variables = layout.entries.map((entry) => trained(entry));
   if (variables.length === 0) throw internalError("there is nothing to train.");
-  const flat = gradient(builder, loss, variables).map((value, index) => {
+  const flat = gradient(builder, loss, variables, segments).map((value, index) => {
     const size = layout.entries[index]?.size ?? 0;
     return value ? builder.reshape(value, [size]) : builder.expand(builder.scalar(0), [size]);
   });

@@ -1,0 +1,119 @@
+/**
+ * @file The public surface of deltafit. What is not exported here may change at any time.
+ *
+ * @example
+ * ```ts
+ * import { createAdapter, fineTune, loadTokenizer, loraDefaults, openBase, parseRows, readRows, tokenizeData } from "deltafit";
+ *
+ * const base = await openBase({ path: "models/smollm2-135m", task: "causal-lm" });
+ * const tokenizer = loadTokenizer(base.folder);
+ * const data = tokenizeData(parseRows(readRows("data.jsonl"), "causal-lm"), "causal-lm", tokenizer, { sequenceLength: 256 });
+ * const configuration = { ...loraDefaults, alpha: 16, targets: ["q_proj", "v_proj"] };
+ * const adapter = createAdapter({ base, type: "LORA", configuration, seed: 0 });
+ * const plan = { steps: 100, accumulate: 1, learningRate: 5e-4, schedule: "linear", warmup: 6 } as const;
+ * const run = { base, tokenizer, adapter, data, plan, batchSize: 8, sequenceLength: 256, seed: 0 };
+ * const { losses } = await fineTune({ ...run, out: "my-adapter" });
+ * ```
+ */
+
+// Errors
+export { DeltafitError, errorCodes } from "./errors.ts";
+export type { ErrorCode } from "./errors.ts";
+
+// Models
+export { openBase } from "./base/base.ts";
+export type { Base, OpenBaseOptions } from "./base/base.ts";
+export { knownModelTypes } from "./models/index.ts";
+export type { ForwardContext, Model, Task } from "./models/forward.ts";
+export { resolveAdapterFolder, resolveModelFolder } from "./files/hub.ts";
+export type { DownloadProgress, HubOptions } from "./files/hub.ts";
+export { assertTokenizerFits, loadTokenizer } from "./files/tokenizer.ts";
+export type { EncodedInput, Tokenizer } from "./files/tokenizer.ts";
+export { encodeChat, renderChat } from "./files/chat-template.ts";
+export type { ChatMessage, EncodedChat, RenderChatOptions } from "./files/chat-template.ts";
+
+// Adapters
+export { createAdapter, withValues } from "./adapters/adapter.ts";
+export type { Adapter, CreateAdapterOptions } from "./adapters/adapter.ts";
+export { loadAdapter, saveAdapter } from "./adapters/folder.ts";
+export { inspectAdapter } from "./adapters/inspect.ts";
+export type { AdapterInspection } from "./adapters/inspect.ts";
+export { mergeAdapters } from "./adapters/merge.ts";
+export type { MergedTensor, MergedWeights } from "./adapters/merge.ts";
+export { withMergedWeights } from "./adapters/merged-base.ts";
+export { writeMergedModel } from "./adapters/merged-model.ts";
+export type { MergedModelSummary, WriteMergedModelOptions } from "./adapters/merged-model.ts";
+export { defaultTargets } from "./adapters/method-table.ts";
+export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
+export { loraDefaults } from "./methods/lora.ts";
+export type { LoraConfiguration } from "./methods/lora.ts";
+export type { ModuleNames, TargetSettings } from "./methods/targets.ts";
+export type { LayoutEntry, ParameterLayout } from "./methods/layout.ts";
+
+// Data
+export { readRowFile, readRows } from "./data/read-rows.ts";
+export type { DataSplit, Row, RowFile } from "./data/read-rows.ts";
+export { parseRows } from "./data/formats.ts";
+export type { DataFormat, DataRecord, ParsedData } from "./data/formats.ts";
+export { tokenizeData } from "./data/examples.ts";
+export type { Dataset, DatasetOptions, DatasetReport } from "./data/examples.ts";
+export type { TokenizedExample } from "./data/tokenized-example.ts";
+export { describeExample } from "./data/describe-example.ts";
+export { batches, collate } from "./data/batches.ts";
+export type { Batch, BatchCursor, BatchesOptions, PaddingOptions } from "./data/batches.ts";
+
+// Training
+export { checkpointFolder, evaluationBatches, fineTune } from "./fine-tuning/fine-tune.ts";
+export type { FineTuneOptions, FineTuneResult } from "./fine-tuning/fine-tune.ts";
+export { runTraining } from "./training/run.ts";
+export type {
+  Evaluation,
+  RunOptions,
+  TrainingEvent,
+  TrainingPlan,
+  TrainingProgress,
+} from "./training/run.ts";
+export { Trainer } from "./training/trainer.ts";
+export type { StepResult, TrainerOptions } from "./training/trainer.ts";
+export { languageObjective, moduleObjective } from "./training/objective.ts";
+export type { LanguageObjectiveOptions, ModuleBatch, Objective } from "./training/objective.ts";
+export type { TaskBatch } from "./tasks/feeds.ts";
+export { adamWDefaults } from "./training/optimiser.ts";
+export type { AdamWSettings, OptimiserState, ParameterGroups } from "./training/optimiser.ts";
+export { scheduleFactor } from "./training/schedule.ts";
+export type { ScheduleName } from "./training/schedule.ts";
+
+// Evaluation and generation
+export { Evaluator } from "./evaluation/evaluator.ts";
+export type { EvaluatorOptions, Metrics } from "./evaluation/evaluator.ts";
+export { createGenerator } from "./generation/generate.ts";
+export type {
+  GenerationAdapter,
+  GenerationResult,
+  Generator,
+  GeneratorOptions,
+  WeightedAdapter,
+} from "./generation/generate.ts";
+export { encodePrompt, generateText, streamText } from "./generation/generate-text.ts";
+export type { GeneratedText, TextFinishReason, TextRequest, TextResult } from "./generation/generate-text.ts";
+export type {
+  FinishReason,
+  GeneratedToken,
+  GenerationRequest,
+  GenerationSettings,
+} from "./generation/request.ts";
+export type { SamplingSettings } from "./generation/sampling.ts";
+
+// Modules and graphs of one's own
+export { openModule } from "./base/own-module.ts";
+export type { ModuleBase, ModuleContext, OwnModule } from "./base/own-module.ts";
+export { GraphBuilder } from "./graph/builder.ts";
+export type { GemmOptions } from "./graph/builder.ts";
+export { gradient } from "./graph/gradient.ts";
+export { graphOf } from "./graph/graph.ts";
+export type { Graph, GraphOutput, Value } from "./graph/graph.ts";
+export { print as printGraph } from "./graph/print.ts";
+export { cpu } from "./runtime/cpu.ts";
+export type { Device, Session, SessionOptions, WeightLocation } from "./runtime/session.ts";
+export { float32Tensor, int64Tensor } from "./tensor/tensor.ts";
+export type { DataType, Tensor } from "./tensor/tensor.ts";
