@@ -30,7 +30,7 @@ describe("demo examples", () => {
     const { train, heldOut } = demoSplit(1);
     const plan = (text: string): string => text.slice(text.indexOf(" | "));
     const trained = new Set(train.map((example) => plan(example.prompt)));
-    expect([train.length, heldOut.length, trained.size]).toEqual([400, 60, 400]);
+    expect([train.length, heldOut.length, trained.size]).toEqual([1600, 60, 1600]);
     expect(heldOut.filter((example) => trained.has(plan(example.prompt)))).toEqual([]);
   });
 

@@ -162,10 +162,10 @@ export function demoExamples(seed: number, count: number): DemoExample[] {
   return examples;
 }
 
-/** The demonstration's data: 400 examples to train on and 60 held out, with disjoint attribute combinations. */
+/** The demonstration's data: 1600 examples to train on and 60 held out, with disjoint attribute combinations. */
 export function demoSplit(seed: number): { readonly train: DemoExample[]; readonly heldOut: DemoExample[] } {
-  const examples = demoExamples(seed, 460);
-  return { train: examples.slice(0, 400), heldOut: examples.slice(400) };
+  const examples = demoExamples(seed, 1660);
+  return { train: examples.slice(0, 1600), heldOut: examples.slice(1600) };
 }
 
 /**
