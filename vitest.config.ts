@@ -10,6 +10,7 @@ const report = process.env["DELTAFIT_TEST_REPORT"];
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.ts"],
+    globalSetup: ["test/e2e/build.ts"],
     // A process per file: the runtime's native sessions outlive what a worker thread can clean up.
     pool: "forks",
     maxWorkers: 2,

@@ -35,6 +35,8 @@ export interface AdapterFormat<Configuration> {
   readonly toPeft: (configuration: Configuration, context: FormatContext) => Record<string, unknown>;
   /** Names in adapter_model.safetensors by parameter key. */
   readonly fileNames: (configuration: Configuration, modules: ModuleTable) => (key: string) => string;
+  /** Constants of the method that the file holds as well: their names in it by key. Left out where there are none. */
+  readonly constantNames?: (configuration: Configuration) => Readonly<Record<string, string>>;
 }
 
 /** What PEFT puts in front of a module's path. */

@@ -4,7 +4,7 @@
 import type { Base } from "../base/base.ts";
 import { keyedGenerator } from "../base/initial-values.ts";
 import type { BoundMethod } from "../methods/contract.ts";
-import { entryValues, layOut } from "../methods/layout.ts";
+import { entryValues, findEntry, layOut } from "../methods/layout.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { insideModule } from "../methods/targets.ts";
 import type { Task } from "../models/forward.ts";
@@ -57,7 +57,11 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
     const entryOfLayout = adapter.layout.entries[index];
     if (entryOfLayout)
       entryValues(values, entryOfLayout).set(
-        initial({ random: keyedGenerator(seed, key), base: (parameter) => base.read(parameter) }),
+        initial({
+          random: keyedGenerator(seed, key),
+          base: (parameter) => base.read(parameter),
+          earlier: (other) => entryValues(values, findEntry(adapter.layout, name, other)),
+        }),
       );
   }
   return withValues(adapter, values);

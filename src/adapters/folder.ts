@@ -14,6 +14,7 @@ import { readingFrom } from "../files/read.ts";
 import { openSafetensors, pickleHint, readFloat32 } from "../files/safetensors.ts";
 import type { SafetensorsFile } from "../files/safetensors.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
+import type { BoundMethod } from "../methods/contract.ts";
 import { entryValues } from "../methods/layout.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import { withValues } from "./adapter.ts";
@@ -55,7 +56,11 @@ export function writeAdapterFiles<Type extends MethodType>(
     name: fileName(entry.key),
     tensor: float32Tensor(entry.shape, entryValues(values, entry)),
   }));
-  writeSafetensors(join(folder, weightsName), entries, { format: "pt" });
+  const constants = storedConstants(adapter).map(({ fileName: name, constant: { shape, values: own } }) => ({
+    name,
+    tensor: float32Tensor(shape, own()),
+  }));
+  writeSafetensors(join(folder, weightsName), [...entries, ...constants], { format: "pt" });
   writeFileAtomic(join(folder, configurationName), JSON.stringify(configuration, null, 2));
   writeFileAtomic(join(folder, cardName), adapterCard(adapter, base));
 }
@@ -65,6 +70,15 @@ function fileNamesOf<Type extends MethodType>(
   base: Base,
 ): (key: string) => string {
   return formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
+}
+
+/** The constants of a method that its adapters' files hold. */
+function storedConstants<Type extends MethodType>({ methodType, configuration, method }: BoundAdapter<Type>) {
+  const names = formatOf<Type>(methodType).constantNames?.(configuration) ?? {};
+  return (method.constants ?? []).flatMap((constant) => {
+    const fileName = names[constant.key];
+    return fileName === undefined ? [] : [{ fileName, constant }];
+  });
 }
 
 /** The checked files of an adapter folder. */
@@ -122,14 +136,28 @@ export function loadAdapter(folder: string, base: Base, name = "default"): Adapt
   const adapter = bindPeftAdapter(header, base, name, where);
   const fileName = fileNamesOf(adapter, base);
   const expected = adapter.layout.entries.map((entry) => ({ ...entry, fileName: fileName(entry.key) }));
+  const stored = storedConstants(adapter).map(({ fileName: name, constant }) => ({ ...constant, fileName: name }));
   // Shapes come from the configuration: nothing is allocated before the file is known to hold as much.
-  checkTensors({ weights, expected, base, folder, baseModel: header.baseModel });
+  checkTensors({ weights, expected: [...expected, ...stored], base, folder, baseModel: header.baseModel });
   const values = new Float32Array(adapter.layout.size);
-  for (const entry of expected) {
-    const tensor = readFloat32(weights, entry.fileName, entryValues(values, entry));
-    if (!tensor.every(Number.isFinite)) throw notFinite(weights.path, entry.fileName);
-  }
-  return withValues<MethodType>(adapter, values);
+  for (const entry of expected) readFinite(weights, entry.fileName, entryValues(values, entry));
+  const read = new Map(stored.map(({ key, fileName: name }) => [key, readFinite(weights, name)]));
+  return withValues<MethodType>({ ...adapter, method: withConstants(adapter.method, read) }, values);
+}
+
+function readFinite(weights: SafetensorsFile, name: string, target?: Float32Array): Float32Array {
+  const values = readFloat32(weights, name, target);
+  if (!values.every(Number.isFinite)) throw notFinite(weights.path, name);
+  return values;
+}
+
+/** A method with constants as a file holds them in place of its own. */
+function withConstants(method: BoundMethod, read: ReadonlyMap<string, Float32Array>): BoundMethod {
+  const constants = method.constants?.map((constant) => {
+    const values = read.get(constant.key);
+    return values === undefined ? constant : { ...constant, values: () => values };
+  });
+  return { ...method, constants };
 }
 
 function notFinite(path: string, tensor: string): DeltafitError {

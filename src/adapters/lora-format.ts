@@ -5,23 +5,26 @@
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
 import { parseWithSchema } from "../files/json.ts";
+import { loraKinds } from "../methods/lora.ts";
 import type { LoraConfiguration } from "../methods/lora.ts";
-import type { BiasTraining } from "../methods/saved-modules.ts";
-import { insideModule } from "../methods/targets.ts";
+import { matchTargets } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
-import { modulePrefix } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
 import {
-  adaptedModules,
+  biasNames,
+  fanInFanOut,
   refuseFields,
   shown,
   targetFieldDefaults,
   targetFields,
   targetsFromPeft,
   targetsToPeft,
+  wrappedNames,
 } from "./peft-fields.ts";
 
 const patternSchema = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value).nullish();
+
+const bias = biasNames("lora_only");
 
 const understoodFields = {
   ...targetFields,
@@ -31,8 +34,9 @@ const understoodFields = {
   use_rslora: z.boolean().default(false),
   rank_pattern: patternSchema(z.int().positive()),
   alpha_pattern: patternSchema(z.number().positive()),
-  bias: z.enum(["none", "all", "lora_only"]).default("none"),
+  bias: bias.schema,
   lora_bias: z.boolean().default(false),
+  use_dora: z.boolean().default(false),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
   // PEFT corrects a wrong value with a warning; the layout of the base's own matrices decides.
   fan_in_fan_out: z.boolean().nullish(),
@@ -42,7 +46,6 @@ const schema = z.looseObject(understoodFields);
 
 /** Fields that make another method of the adapter, with the value that leaves them unused. */
 const unimplemented = {
-  use_dora: false,
   use_qalora: false,
   use_bdlora: false,
   layer_replication: null,
@@ -57,9 +60,6 @@ const unimplemented = {
   velora_config: null,
   ensure_weight_tying: false,
 };
-
-const biasFromPeft = { none: "none", all: "all", lora_only: "adapted" } as const;
-const biasToPeft: Readonly<Record<BiasTraining, string>> = { none: "none", all: "all", adapted: "lora_only" };
 
 export const loraFormat: AdapterFormat<LoraConfiguration> = {
   defaults: {
@@ -100,44 +100,37 @@ export const loraFormat: AdapterFormat<LoraConfiguration> = {
     const fields = parseWithSchema(schema, raw, context.where);
     refuseFields(raw, unimplemented, context.where);
     return {
-      ...targetsFromPeft(fields, loraTargets, context),
+      ...targetsFromPeft(fields, loraTargets, context, loraKinds),
       rank: fields.r,
       alpha: fields.lora_alpha,
       dropout: fields.lora_dropout,
       rankStabilised: fields.use_rslora,
       rankPattern: fields.rank_pattern ?? undefined,
       alphaPattern: fields.alpha_pattern ?? undefined,
-      bias: biasFromPeft[fields.bias],
+      bias: bias.fromPeft(fields.bias),
       loraBias: fields.lora_bias,
+      magnitude: fields.use_dora,
       initialWeights: initialWeightsFromPeft(fields.init_lora_weights ?? true, context.where),
     };
   },
   toPeft(configuration, { modules }) {
-    const adapted = adaptedModules(configuration, modules);
-    const linears = adapted.flatMap((path) => modules.linears.get(path) ?? []);
+    const adapted = matchTargets(configuration, modules, loraKinds);
     return {
-      ...targetsToPeft(configuration, modules, adapted),
+      ...targetsToPeft(configuration, modules, adapted, loraFormat.defaults),
       r: configuration.rank,
       lora_alpha: configuration.alpha,
       lora_dropout: configuration.dropout,
-      fan_in_fan_out: linears.length > 0 && linears.every(({ layout }) => layout === "in-out"),
-      bias: biasToPeft[configuration.bias],
+      fan_in_fan_out: fanInFanOut(adapted, modules),
+      bias: bias.toPeft(configuration.bias),
       use_rslora: configuration.rankStabilised,
       init_lora_weights: configuration.initialWeights,
       rank_pattern: configuration.rankPattern ?? {},
       alpha_pattern: configuration.alphaPattern ?? {},
       lora_bias: configuration.loraBias,
+      use_dora: configuration.magnitude,
     };
   },
-  fileNames(configuration, modules) {
-    const biases = new Set(adaptedModules(configuration, modules).map((path) => `${path}.bias`));
-    const saved = configuration.modulesToSave ?? [];
-    return (key) => {
-      // PEFT wraps an adapted layer, and the bias stays in what is wrapped.
-      const wrapped = biases.has(key) && !insideModule(saved, key);
-      return modulePrefix + (wrapped ? `${key.slice(0, -"bias".length)}base_layer.bias` : key);
-    };
-  },
+  fileNames: (configuration, modules) => wrappedNames(configuration, modules, loraKinds),
 };
 
 function initialWeightsFromPeft(value: boolean | string, where: string): LoraConfiguration["initialWeights"] {

@@ -9,7 +9,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf, nodesOf } from "../graph/graph.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import { hash } from "../graph/print.ts";
-import type { BaseParameter, MergeRule } from "../methods/contract.ts";
+import type { BaseParameter, MergeRule, ParameterSpec } from "../methods/contract.ts";
 import { entryValues, findEntry } from "../methods/layout.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session } from "../runtime/session.ts";
@@ -139,12 +139,12 @@ function planTensor(base: Base, { name, stored, shape }: BaseParameter, steps: r
   for (const [index, { adapter, rule }] of steps.entries()) {
     const numbers = new Map<string, number>();
     const parameter = (key: string): Value => {
-      const entry = findEntry(adapter.layout, adapter.name, key);
+      const { shape, values } = parameterOf(adapter, key);
       const number = numbers.get(key) ?? numbers.size;
       numbers.set(key, number);
       const input = `parameter.${index}.${number}`;
-      feeds.set(input, () => float32Tensor(entry.shape, entryValues(adapter.values, entry)));
-      return builder.input(input, "float32", entry.shape);
+      feeds.set(input, () => float32Tensor(shape, values()));
+      return builder.input(input, "float32", shape);
     };
     result = rule.merged({ builder, parameter }, result);
   }
@@ -152,6 +152,17 @@ function planTensor(base: Base, { name, stored, shape }: BaseParameter, steps: r
     throw internalError(`merging ${name} gives the shape [${result.shape.join(", ")}].`);
   const graph = graphOf([{ name: output, value: result }]);
   return { name, stored, shape, graph, graphHash: hash(graph), result, feeds };
+}
+
+/** A parameter of an adapter, or a constant of its method. */
+function parameterOf(
+  { layout, method, name, values }: Adapter,
+  key: string,
+): Pick<ParameterSpec, "shape"> & { readonly values: () => Float32Array } {
+  const constant = method.constants?.find((candidate) => candidate.key === key);
+  if (constant) return constant;
+  const entry = findEntry(layout, name, key);
+  return { shape: entry.shape, values: () => entryValues(values, entry) };
 }
 
 /** Sessions by the hash of their graph: one for all layers of a model. */

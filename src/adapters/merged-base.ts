@@ -111,7 +111,10 @@ function cacheKey(base: Base, adapters: readonly Adapter[], { tensors }: MergedW
     if (base.newParameters.includes(stored)) key.update(base.read(stored));
     else key.update(identityOf(base.locate(stored)));
   }
-  for (const { values } of adapters) key.update(values);
+  for (const { values, method } of adapters) {
+    key.update(values);
+    for (const constant of method.constants ?? []) key.update(constant.values());
+  }
   return key.digest("hex").slice(0, 40);
 }
 

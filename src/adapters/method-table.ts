@@ -8,14 +8,22 @@ import type { Method } from "../methods/contract.ts";
 import { full } from "../methods/full.ts";
 import { lora } from "../methods/lora.ts";
 import type { LoraConfiguration } from "../methods/lora.ts";
+import { vera } from "../methods/vera.ts";
+import type { VeraConfiguration } from "../methods/vera.ts";
+import { ia3 } from "../methods/ia3.ts";
+import type { Ia3Configuration } from "../methods/ia3.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
+import { ia3Format } from "./ia3-format.ts";
+import { veraFormat } from "./vera-format.ts";
 
 /** The configuration of each method. */
 export interface MethodConfigurations {
   readonly LORA: LoraConfiguration;
+  readonly VERA: VeraConfiguration;
+  readonly IA3: Ia3Configuration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -41,6 +49,8 @@ function addSavedModules<Configuration extends { readonly modulesToSave?: readon
 
 export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodConfigurations[Type]> } = {
   LORA: { method: lora, withSavedModules: addSavedModules, format: loraFormat },
+  VERA: { method: vera, withSavedModules: addSavedModules, format: veraFormat },
+  IA3: { method: ia3, withSavedModules: addSavedModules, format: ia3Format },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

@@ -5,11 +5,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
-import { insideModule, matchTargets, namesModule } from "../methods/targets.ts";
-import type { ModuleNames, TargetSettings } from "../methods/targets.ts";
+import { matchTargets, namesModule, pathsOf, savedWith } from "../methods/targets.ts";
+import type { ModuleKind, ModuleNames, TargetSettings } from "../methods/targets.ts";
 import type { ModuleTable } from "../methods/contract.ts";
-import { defaultTargetsOf } from "./default-targets.ts";
+import type { BiasTraining } from "../methods/saved-modules.ts";
+import { modulePrefix } from "./adapter-format.ts";
 import type { FormatContext } from "./adapter-format.ts";
+import { defaultTargetsOf } from "./default-targets.ts";
 
 /** Far above what any model has modules. */
 const maximumNames = 2 ** 16;
@@ -17,7 +19,7 @@ const maximumNames = 2 ** 16;
 const minimumShortened = 20;
 
 export const nameListSchema = z.array(z.string()).max(maximumNames);
-const namesSchema = z.union([z.string(), nameListSchema]);
+export const namesSchema = z.union([z.string(), nameListSchema]);
 
 /** Fields about which modules are meant. */
 export const targetFields = {
@@ -55,9 +57,10 @@ export function targetsFromPeft(
   fields: TargetFields,
   defaults: Readonly<Record<string, ModuleNames>>,
   { modules, modelType }: FormatContext,
+  kinds: readonly ModuleKind[],
 ): TargetSettings {
   return {
-    targets: existingTargets(fields.target_modules ?? defaultTargetsOf(defaults, modelType), modules),
+    targets: existingTargets(fields.target_modules ?? defaultTargetsOf(defaults, modelType), pathsOf(modules, kinds)),
     exclude: fields.exclude_modules ?? undefined,
     layersToTransform: listOf(fields.layers_to_transform),
     layersPattern: listOf(fields.layers_pattern),
@@ -69,9 +72,8 @@ export function targetsFromPeft(
  * Lists may name modules of several architectures: PEFT takes those that exist. Which are adapted then shows in the
  * tensors of the file, and these are checked. A list of which nothing exists stays as it is, for the error to name.
  */
-function existingTargets(targets: ModuleNames, modules: ModuleTable): ModuleNames {
+function existingTargets(targets: ModuleNames, paths: readonly string[]): ModuleNames {
   if (typeof targets === "string") return targets;
-  const paths = [...modules.linears.keys(), ...modules.embeddings.keys()];
   const existing = targets.filter((name) => paths.some((path) => namesModule([name], path)));
   return existing.length > 0 ? existing : targets;
 }
@@ -81,19 +83,23 @@ const optionalModules: readonly string[] = ["classifier", "score", "qa_outputs"]
 
 function existingModules(names: readonly string[], modules: ModuleTable): readonly string[] {
   const exists = (name: string) =>
-    [...modules.parameters.keys()].some((parameter) => insideModule([name], parameter));
+    [...modules.parameters.keys()].some((parameter) => savedWith([name], parameter));
   return names.filter((name) => !optionalModules.includes(name) || exists(name));
 }
 
-/** The fields of a file that say which modules are meant. */
+/**
+ * The fields of a file that say which modules are meant.
+ * @param defaults of the method's class: fields that it lacks are left out.
+ */
 export function targetsToPeft(
   settings: TargetSettings,
   modules: ModuleTable,
   adapted: readonly string[],
+  defaults: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
   const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
-  return {
+  const fields = {
     target_modules: everyLinear
       ? shortened(adapted, modules)
       : typeof targets === "string"
@@ -104,11 +110,32 @@ export function targetsToPeft(
     layers_pattern: layersPattern ?? null,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
   };
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(defaults, name)));
 }
 
-/** Paths of the linear layers and embeddings that targets mean. */
-export function adaptedModules(settings: TargetSettings, modules: ModuleTable): string[] {
-  return matchTargets(settings, modules, { embeddings: true });
+/** Whether all adapted linear layers keep their matrix as [in, out], which PEFT calls fan_in_fan_out. */
+export function fanInFanOut(adapted: readonly string[], modules: ModuleTable): boolean {
+  const linears = adapted.flatMap((path) => modules.linears.get(path) ?? []);
+  return linears.length > 0 && linears.every(({ layout }) => layout === "in-out");
+}
+
+/** Names in a file where PEFT wraps the adapted layers: their own biases stay in what is wrapped. */
+export function wrappedNames(settings: TargetSettings, modules: ModuleTable, kinds: readonly ModuleKind[]) {
+  const biases = new Set(matchTargets(settings, modules, kinds).map((path) => `${path}.bias`));
+  const saved = settings.modulesToSave ?? [];
+  return (key: string): string => {
+    const wrapped = biases.has(key) && !savedWith(saved, key);
+    return modulePrefix + (wrapped ? `${key.slice(0, -"bias".length)}base_layer.bias` : key);
+  };
+}
+
+/** PEFT's names of the ways in which biases are trained; the third is the method's own ("lora_only"). */
+export function biasNames(own: string) {
+  return {
+    schema: z.enum(["none", "all", own]).default("none"),
+    fromPeft: (name: string): BiasTraining => (name === "none" || name === "all" ? name : "adapted"),
+    toPeft: (bias: BiasTraining): string => (bias === "adapted" ? own : bias),
+  };
 }
 
 /** Full paths, or for long lists their last segments where these mean the same modules. */

@@ -43,7 +43,7 @@ export const benchStep = defineCommand({
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const startMs = performance.now();
-  const { batchSize, sequenceLength, repeat, seed, method, threads, task } = values;
+  const { batchSize, sequenceLength, repeat, seed, method, threads, task, recompute } = values;
   const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task);
   if (sequenceLength > base.model.maximumPositions)
     throw new DeltafitError(
@@ -51,7 +51,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       `--sequence-length: expected at most ${base.model.maximumPositions}, the positions of the model, found ${sequenceLength}.`,
     );
   const adapter = createAdapterFromFlags(base, method, values, seed);
-  const objective = languageObjective({ base, adapters: [adapter], sequenceLength, batchSize });
+  const objective = languageObjective({ base, adapters: [adapter], sequenceLength, batchSize, recompute });
   const trainer = await Trainer.create({
     objective,
     parameters: adapter.values,

@@ -37,7 +37,7 @@ export interface Command extends CommandDescription {
 const group = "General:";
 
 /** The flags of every command: they are about this call, and so stand in no file. */
-export const commonFlags = {
+const commonFlags = {
   config: optional(text("FILE"), group, "YAML file with flags, named without the dashes"),
   set: optional(texts("NAME=VALUE"), group, "set a flag, or an entry such as rank-pattern.q_proj"),
   json: switched(group, "print one JSON object"),

@@ -128,7 +128,7 @@ function numberByName(entry: string): readonly [string, unknown] {
   return at < 0 ? [entry, undefined] : [entry.slice(0, at), numberFromText(entry.slice(at + 1))];
 }
 
-export const isSet: Kind<boolean> = {
+const isSet: Kind<boolean> = {
   placeholder: undefined,
   expected: "true or false",
   schema: z.boolean(),
@@ -226,6 +226,9 @@ function checked(kind: Kind<unknown>, { value, where }: Given): unknown {
 
 function shown(value: unknown): string {
   if (typeof value === "string") return quote(value);
-  const json: string | undefined = JSON.stringify(value);
-  return json === undefined ? "nothing" : json.length > 80 ? `${json.slice(0, 80)}...` : json;
+  if (value === undefined) return "nothing";
+  // JSON has no infinity.
+  if (typeof value === "number") return String(value);
+  const json = JSON.stringify(value);
+  return json.length > 80 ? `${json.slice(0, 80)}...` : json;
 }

@@ -2,6 +2,7 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import type { Base } from "../base/base.ts";
 import { internalError } from "../errors.ts";
+import { constantFeeds } from "../methods/constants.ts";
 import { cpu } from "../runtime/cpu.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import { buildLogitsGraph } from "../tasks/graphs.ts";
@@ -28,9 +29,10 @@ export async function probeLogits(base: Base, adapters: readonly Adapter[]): Pro
   const inputIds = int64Tensor([rows, length], randomTokens(rows * length, model.vocabularySize, seed));
   const attentionMask = int64Tensor([rows, length], new Array<number>(rows * length).fill(1));
   const { tensors } = feedsOf(taskGraph, model, { inputIds, attentionMask });
-  const parameters = adapters.map(
-    ({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const,
-  );
+  const parameters = adapters.flatMap(({ name, method, values }) => [
+    [frozenInput(name), float32Tensor([values.length], values)] as const,
+    ...Object.entries(constantFeeds(name, method)),
+  ]);
   const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight));
   try {
     const logits = (await session.run({ ...tensors, ...Object.fromEntries(parameters) }))["logits"]?.data;

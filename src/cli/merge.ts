@@ -13,6 +13,7 @@ import { openAdaptedModel } from "./model.ts";
 import { checkOutputFolder } from "./output-folder.ts";
 import { adapterFlags, modelFlags, taskNames } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
+import { writeTrainingNotes } from "./training-notes.ts";
 
 const flags = {
   ...modelFlags,
@@ -40,8 +41,9 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   if (adapter === undefined)
     throw new DeltafitError("usage-invalid", "--adapter is needed: there is nothing to merge without one.");
   checkOutputFolder(out);
-  const { base, adapters } = await openAdaptedModel(values, terminal);
+  const { base, adapters, notes } = await openAdaptedModel(values, terminal);
   const { modules, untied, changedWith, bytes } = await writeMergedModel(base, adapters, out, { dtype });
+  if (notes !== undefined) writeTrainingNotes(out, notes);
   if (untied.length > 0)
     terminal.note(`no longer shared, because an adapter changes one use of them: ${untied.join(", ")}`);
   if (changedWith.length > 0)

@@ -76,7 +76,7 @@ export function endTokenOf(tokenizer: Tokenizer, base: Base): number | undefined
 export interface AdaptedModel {
   readonly base: Base;
   readonly adapters: readonly Adapter[];
-  /** How the last adapter that says so was trained. */
+  /** How the last adapter that says so was trained; without adapters, the model itself. */
   readonly notes: TrainingNotes | undefined;
 }
 
@@ -100,7 +100,9 @@ export async function openAdaptedModel(
     notes: readTrainingNotes(folder),
     stored: inspectAdapter(folder),
   }));
-  const notes = descriptions.findLast((description) => description.notes !== undefined)?.notes;
+  const notes =
+    descriptions.findLast((description) => description.notes !== undefined)?.notes ??
+    (folders.length === 0 ? readTrainingNotes(model.path) : undefined);
   const last = descriptions.at(-1)?.stored;
   const labelCount =
     notes?.labelCount ??

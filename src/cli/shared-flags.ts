@@ -15,13 +15,8 @@ import {
 import type { FlagTable } from "./flags.ts";
 import { methodNames } from "./methods.ts";
 
-export const taskNames = [
-  "causal-lm",
-  "classification",
-  "regression",
-  "token-classification",
-  "masked-lm",
-] as const;
+/** The tasks that an architecture has a head for. */
+export const taskNames = ["causal-lm", "classification", "regression", "masked-lm"] as const;
 
 const modelGroup = "Model:";
 
@@ -90,6 +85,7 @@ export const threadFlags = {
 
 export const machineFlags = {
   ...threadFlags,
+  recompute: switched(machineGroup, "compute layers again in the backward pass, for less memory"),
   device: withDefault(choice(["cpu"], soFar), machineGroup, "cpu", "where the model runs"),
   storage: withDefault(choice(["float32"], soFar), machineGroup, "float32", "how frozen weights are kept"),
   compute: withDefault(

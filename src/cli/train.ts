@@ -66,11 +66,11 @@ async function trainPrepared(
   terminal: Terminal,
 ): Promise<FineTuneResult> {
   const { base, tokenizer, adapter, data, evaluationData, sequenceLength, plan } = prepared;
-  const { batchSize, weightDecay, clip, seed, out, resume, threads } = values;
+  const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
   const view = createTrainingView(terminal);
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
-  const model = { base, tokenizer, adapter, session };
+  const model = { base, tokenizer, adapter, session, recompute };
   const numbers = { batchSize, sequenceLength, plan, weightDecay, clip, seed };
   try {
     return await untilInterrupted(terminal, (signal) =>
@@ -95,7 +95,8 @@ function describeRun(
     ...describeReport("data", data.report),
     ...(evaluationData ? describeReport("evaluation data", evaluationData.report) : []),
     ...(data.labels ? [`labels: ${describeLabels(data.labels)}`] : []),
-    `plan: ${plan.steps} steps of ${batch}, up to ${sequenceLength} tokens a row; learning rate ${plan.learningRate}, ${plan.schedule}, ${plan.warmup} to warm up`,
+    `plan: ${plan.steps} steps of ${batch}, up to ${sequenceLength} tokens a row`,
+    `  learning rate ${plan.learningRate}, ${plan.schedule}, warm-up ${plan.warmup} steps`,
   ];
 }
 

@@ -75,7 +75,7 @@ const numbersOf = ({ loss, tokensPerSecond, secondsLeft }: StepEnd) => ({
   left: describeSeconds(secondsLeft),
 });
 
-export function describeEvaluation({ step, metrics }: Evaluation, isBest: boolean): string {
+function describeEvaluation({ step, metrics }: Evaluation, isBest: boolean): string {
   return `evaluation at step ${step}: ${describeMetrics(metrics)}${isBest ? " (best so far)" : ""}`;
 }
 

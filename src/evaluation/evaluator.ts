@@ -1,5 +1,6 @@
 /** @file Measures a model with adapters on batches: mean loss, and what the task counts besides. Reads no files. */
 import type { Base } from "../base/base.ts";
+import { constantFeeds } from "../methods/constants.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Device, Session, SessionOptions } from "../runtime/session.ts";
 import { buildEvaluationGraph } from "../tasks/graphs.ts";
@@ -9,6 +10,7 @@ import type { TaskAdapter } from "../tasks/pass.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import type { TaskBatch } from "../tasks/feeds.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { internalError } from "../errors.ts";
 import { accuracy, f1, matthews, pearson, spearman } from "./metrics.ts";
 
@@ -29,11 +31,18 @@ export class Evaluator {
   readonly #base: Base;
   readonly #taskGraph: TaskGraph;
   readonly #session: Session;
+  readonly #constants: Readonly<Record<string, Tensor>>;
 
-  private constructor(base: Base, taskGraph: TaskGraph, session: Session) {
+  private constructor(
+    base: Base,
+    taskGraph: TaskGraph,
+    session: Session,
+    constants: Readonly<Record<string, Tensor>>,
+  ) {
     this.#base = base;
     this.#taskGraph = taskGraph;
     this.#session = session;
+    this.#constants = constants;
   }
 
   static async create({ base, adapters, device = cpu, session }: EvaluatorOptions): Promise<Evaluator> {
@@ -50,6 +59,9 @@ export class Evaluator {
       base,
       taskGraph,
       await device.createSession(taskGraph.graph, (weight) => base.locate(weight), session),
+      Object.fromEntries(
+        adapters.flatMap(({ name, method }) => Object.entries(constantFeeds(name, method))),
+      ),
     );
   }
 
@@ -72,7 +84,7 @@ export class Evaluator {
     const rows: { logits: Float32Array; label: number }[] = [];
     for (const batch of batches) {
       const feeds = feedsOf(this.#taskGraph, this.#base.model, batch);
-      const results = await this.#session.run({ ...feeds.tensors, ...parameters });
+      const results = await this.#session.run({ ...feeds.tensors, ...this.#constants, ...parameters });
       loss += Number(results["loss"]?.data[0]);
       count += feeds.count;
       correct += Number(results["correct"]?.data[0] ?? 0);

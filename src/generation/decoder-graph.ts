@@ -8,12 +8,15 @@ import { GraphBuilder } from "../graph/builder.ts";
 import { addDimensions, subtractDimensions } from "../graph/dimension.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Graph, GraphOutput } from "../graph/graph.ts";
+import { constantFeeds, constantValue } from "../methods/constants.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { createForwardContext, inputNames } from "../methods/forward-pass.ts";
 import type { ActiveAdapter } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { AttentionCall, Model } from "../models/forward.ts";
+import { float32Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { attendCached } from "./cached-attention.ts";
 
 /**
@@ -90,6 +93,19 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
   return graphOf([{ name: decoderNames.logits, value: logits }, ...outputs]);
 }
 
+/** The inputs of one adapter: its values, its constants and the weight of what it adds. */
+export function adapterFeeds(
+  { method, layout, values }: DecoderAdapter & { readonly values: Float32Array },
+  index: number,
+  weight: number,
+): Record<string, Tensor> {
+  return {
+    [decoderNames.adapter(index)]: float32Tensor([layout.size], values),
+    [decoderNames.weight(index)]: float32Tensor([1], [weight]),
+    ...constantFeeds(String(index), method),
+  };
+}
+
 function activeAdapter(
   builder: GraphBuilder,
   { method, layout }: DecoderAdapter,
@@ -102,6 +118,8 @@ function activeAdapter(
     weight: builder.input(decoderNames.weight(index), "float32", [1]),
     parameter(key) {
       const entry = entries.get(key);
+      const constant = entry ? undefined : constantValue(builder, String(index), method, key);
+      if (constant) return constant;
       if (!entry) throw internalError(`the adapter ${index} has no parameter "${key}".`);
       const vector = builder.input(decoderNames.adapter(index), "float32", [layout.size]);
       return builder.reshape(builder.slice(vector, 0, entry.offset, entry.offset + entry.size), entry.shape);

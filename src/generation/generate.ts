@@ -9,12 +9,11 @@ import type { BoundMethod } from "../methods/contract.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session, SessionOptions } from "../runtime/session.ts";
-import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { beamSearch } from "./beam-search.ts";
 import { decode } from "./decode.ts";
 import { Decoder } from "./decoder.ts";
-import { buildDecoderGraph, decoderNames } from "./decoder-graph.ts";
+import { adapterFeeds, buildDecoderGraph } from "./decoder-graph.ts";
 import { checkRequest, newTokenLimit } from "./request.ts";
 import type { FinishReason, GeneratedToken, GenerationRequest } from "./request.ts";
 import { SessionCache } from "./session-cache.ts";
@@ -221,10 +220,9 @@ async function activate(
       chosen.map(({ adapter }) => adapter),
     ),
   );
-  const feeds = chosen.flatMap(({ adapter, weight }, index) => [
-    [decoderNames.adapter(index), float32Tensor([adapter.layout.size], adapter.values)] as const,
-    [decoderNames.weight(index), float32Tensor([1], [weight])] as const,
-  ]);
+  const feeds = chosen.flatMap(({ adapter, weight }, index) =>
+    Object.entries(adapterFeeds(adapter, index, weight)),
+  );
   return {
     adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })),
     session,

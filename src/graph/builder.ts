@@ -89,6 +89,9 @@ export class GraphBuilder {
     return x.dtype === to ? x : this.#apply("Cast", { to }, [x]);
   }
 
+  /** x as a constant: no gradient goes through. */
+  stopGradient = (x: Value): Value => this.#apply("StopGradient", {}, [x]);
+
   matmul = (a: Value, b: Value): Value => this.#apply("MatMul", {}, [a, b]);
 
   /** alpha * op(a) op(b) + beta * c for matrices a and b. */

@@ -44,7 +44,9 @@ export function gradient(
 function findDependent(nodes: readonly Node[], variables: ReadonlySet<Value>): Set<Value> {
   const dependent = new Set<Value>();
   for (const node of nodes) {
-    const reached = node.inputs.some((input) => input !== undefined && dependent.has(input));
+    const reached =
+      !isOperation(node, "StopGradient") &&
+      node.inputs.some((input) => input !== undefined && dependent.has(input));
     for (const output of node.outputs)
       if (variables.has(output) || (reached && output.dtype === "float32")) dependent.add(output);
   }

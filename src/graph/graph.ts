@@ -43,6 +43,8 @@ export interface OperationAttributes {
   And: NoAttributes;
   Where: NoAttributes;
   Cast: { readonly to: DataType };
+  /** x, taken as a constant by whoever differentiates. */
+  StopGradient: NoAttributes;
 
   /** Batched matrix product with NumPy's broadcasting of leading axes. */
   MatMul: NoAttributes;

@@ -33,6 +33,8 @@ export interface InitialValues {
   readonly random: RandomSource;
   /** The base model's value of a parameter, row-major, by its full name. */
   readonly base: (name: string) => Float32Array;
+  /** The initial value of a parameter that stands before this one in the method's list, by its key. */
+  readonly earlier: (key: string) => Float32Array;
 }
 
 /** Random numbers for initial values, as torch's CPU generator draws them. */
@@ -49,13 +51,31 @@ export interface ParameterSpec {
   readonly initial: (source: InitialValues) => Float32Array;
 }
 
+/**
+ * A tensor that a method brings and never trains: a function of its configuration, such as a projection drawn from a
+ * seed.
+ */
+export interface ConstantSpec {
+  /** Its name among the method's parameters and constants. */
+  readonly key: string;
+  readonly shape: readonly number[];
+  /** Row-major; the same array at every call. */
+  readonly values: () => Float32Array;
+}
+
 /** What a hook may use while the graph is built. */
 export interface MethodUse {
   readonly builder: GraphBuilder;
   /** The graph's value of one of the method's parameters or constants. */
   readonly parameter: (key: string) => Value;
+  /**
+   * A parameter of the base, by its full name, as the model reads it: another method may have put its own in place.
+   */
+  readonly base: (name: string) => Value;
   /** x scaled by the weight the caller gives this adapter at run time; x itself where adapters have no such weight. */
   readonly weighted: (x: Value) => Value;
+  /** What the adapter makes of a value: `to`, or as far towards it as the weight given at run time says. */
+  readonly toward: (from: Value, to: Value) => Value;
   /** Dropout while training, x itself otherwise. */
   readonly dropout: (x: Value, ratio: number) => Value;
 }
@@ -93,6 +113,7 @@ export interface MergeRule {
 export interface BoundMethod {
   /** What is trained and saved. */
   readonly parameters: readonly ParameterSpec[];
+  readonly constants?: readonly ConstantSpec[] | undefined;
   readonly hooks: (use: MethodUse) => ForwardHooks;
   /** Rules of merging, or the reason why the method cannot merge. */
   readonly merge: readonly MergeRule[] | { readonly impossible: string };

@@ -34,7 +34,7 @@ export const inputNames = {
 export interface ActiveAdapter {
   readonly name: string;
   readonly method: BoundMethod;
-  /** The graph's value of one of the adapter's parameters. */
+  /** The graph's value of one of the adapter's parameters or constants. */
   readonly parameter: (key: string) => Value;
   /** A float32 factor [1] of what the adapter adds, given at run time; left out where it is always one. */
   readonly weight?: Value | undefined;
@@ -82,6 +82,8 @@ class ForwardPass implements ForwardContext {
   readonly #settings: ForwardSettings;
   readonly #hooks: readonly ForwardHooks[];
   readonly #inputIds: Value;
+  /** The parameters met so far. */
+  readonly #parameters = new Map<string, BaseParameter>();
   #dropoutSites = 0;
   #attentionCalls = 0;
 
@@ -105,7 +107,10 @@ class ForwardPass implements ForwardContext {
     return {
       builder: this.builder,
       parameter,
+      base: (name) => this.#baseParameter(name),
       weighted: (x) => (weight ? this.builder.multiply(x, weight) : x),
+      toward: (from, to) =>
+        weight ? this.builder.add(from, this.builder.multiply(this.builder.subtract(to, from), weight)) : to,
       dropout: (x, ratio) => this.dropout(x, ratio),
     };
   }
@@ -153,10 +158,11 @@ class ForwardPass implements ForwardContext {
     return this.builder.gather(table, this.builder.reshape(ids, [multiplyDimensions(...ids.shape)]));
   }
 
-  layerNorm(path: string, x: Value, size: number, epsilon: number): Value {
+  layerNorm(path: string, x: Value, size: number, epsilon: number, bias = true): Value {
     this.#settings.observe?.norm?.({ path, size, epsilon, kind: "layer", offset: 0 });
     const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
-    return this.builder.layerNormalization(x, scale, this.#parameter({ name: `${path}.bias`, shape: [size] }), epsilon);
+    const shift = bias ? this.#parameter({ name: `${path}.bias`, shape: [size] }) : undefined;
+    return this.builder.layerNormalization(x, scale, shift, epsilon);
   }
 
   rmsNorm(path: string, x: Value, size: number, epsilon: number, offset = 0): Value {
@@ -172,11 +178,22 @@ class ForwardPass implements ForwardContext {
   #parameter({ name, shape, stored = name }: Omit<BaseParameter, "stored"> & { stored?: string }): Value {
     const parameter: BaseParameter = { name, shape, stored };
     this.#settings.observe?.parameter?.(parameter);
+    this.#parameters.set(name, parameter);
+    return this.#resolve(parameter);
+  }
+
+  #resolve(parameter: BaseParameter): Value {
     for (const hooks of this.#hooks.toReversed()) {
       const replaced = hooks.parameter?.(parameter);
       if (replaced) return replaced;
     }
-    return this.builder.weight(stored, shape);
+    return this.builder.weight(parameter.stored, parameter.shape);
+  }
+
+  #baseParameter(name: string): Value {
+    const parameter = this.#parameters.get(name);
+    if (!parameter) throw internalError(`a method asks for ${name} before the model does.`);
+    return this.#resolve(parameter);
   }
 
   attention(call: AttentionCall): Value {
@@ -192,14 +209,19 @@ class ForwardPass implements ForwardContext {
   }
 
   #attendSequence(call: AttentionCall): Value {
-    const { padding, attentionBlocks } = this.#settings;
     return attend(this.builder, {
       ...call,
       pastKeys: 0,
-      keyMask: padding ? this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape) : undefined,
-      blocks: attentionBlocks,
+      keyMask: this.#tokenMask(),
+      blocks: this.#settings.attentionBlocks,
       dropout: (weights) => this.dropout(weights, call.dropout),
     });
+  }
+
+  /** int64 [batch, length]: 1 for tokens, 0 for padding; `undefined` where there is no padding. */
+  #tokenMask(): Value | undefined {
+    if (!this.#settings.padding) return undefined;
+    return this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape);
   }
 
   sublayer(call: SublayerCall): Value {
@@ -234,5 +256,21 @@ class ForwardPass implements ForwardContext {
 
   lastTokens(x: Value): Value {
     return this.builder.gather(x, this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]), true);
+  }
+
+  meanTokens(x: Value): Value {
+    const { batch, length } = this.sequence;
+    const rows = (of: Value) => this.builder.reshape(of, [batch, length, x.shape[1] ?? 0]);
+    const mask = this.#tokenMask();
+    if (!mask) return this.builder.reduceMean(rows(x), [1], false);
+    const count = this.builder.reduceSum(this.builder.cast(mask, "float32"), [1]);
+    return this.builder.divide(this.builder.reduceSum(rows(this.zeroPadding(x)), [1], false), count);
+  }
+
+  zeroPadding(x: Value): Value {
+    const mask = this.#tokenMask();
+    if (!mask) return x;
+    const column = this.builder.reshape(this.builder.cast(mask, "float32"), [this.sequence.tokens, 1]);
+    return this.builder.multiply(x, column);
   }
 }

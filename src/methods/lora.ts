@@ -7,11 +7,12 @@
 import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
+import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type { BaseParameter, BoundMethod, ForwardHooks, MergeRule, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
 import { savedModules } from "./saved-modules.ts";
 import type { BiasTraining } from "./saved-modules.ts";
 import { matchTargets, patternValue } from "./targets.ts";
-import type { TargetSettings } from "./targets.ts";
+import type { ModuleKind, TargetSettings } from "./targets.ts";
 
 export interface LoraConfiguration extends TargetSettings {
   readonly rank: number;
@@ -27,6 +28,8 @@ export interface LoraConfiguration extends TargetSettings {
   readonly bias: BiasTraining;
   /** B has a bias of its own. */
   readonly loraBias: boolean;
+  /** Train the lengths of the adapted matrix's rows apart from their directions (DoRA). */
+  readonly magnitude: boolean;
   /**
    * How A and B start: true as PEFT does (A uniform within 1 / sqrt(in), B zero), "gaussian" (A normal with
    * deviation 1 / rank, B zero), false (both random: not the identity, for tests).
@@ -41,11 +44,15 @@ export const loraDefaults = {
   rankStabilised: false,
   bias: "none",
   loraBias: false,
+  magnitude: false,
   initialWeights: true,
 } as const satisfies Partial<LoraConfiguration>;
 
+/** What LoRA can adapt. */
+export const loraKinds = ["embeddings", "linears"] as const satisfies readonly ModuleKind[];
+
 /** One adapted module with its own rank and factor. */
-interface LoraSite {
+export interface LoraSite {
   readonly path: string;
   readonly rank: number;
   /** alpha / rank or alpha / sqrt(rank) */
@@ -53,14 +60,19 @@ interface LoraSite {
   readonly in: number;
   readonly out: number;
   readonly kind: "linear" | "embedding";
+  /** Whether the stored matrix is [in, out]; an embedding's table is. */
+  readonly transposed: boolean;
+  /** Keys of A [rank, in] and B [out, rank]. */
+  readonly a: string;
+  readonly b: string;
 }
 
 export const lora: Method<LoraConfiguration> = {
   type: "LORA",
   summary: "LoRA: a trained product of low rank beside frozen matrices (Hu et al. 2021)",
   bind(configuration, modules): BoundMethod {
-    checkNumbers(configuration);
-    const paths = matchTargets(configuration, modules, { embeddings: true });
+    checkSettings(configuration);
+    const paths = matchTargets(configuration, modules, loraKinds);
     const sites = new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
     const saved = savedModules({ modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths }, modules);
     return {
@@ -71,7 +83,7 @@ export const lora: Method<LoraConfiguration> = {
   },
 };
 
-function checkNumbers({ rank, alpha, dropout, rankPattern }: LoraConfiguration): void {
+function checkSettings({ rank, alpha, dropout, rankPattern, magnitude, loraBias }: LoraConfiguration): void {
   for (const value of [rank, ...Object.values(rankPattern ?? {})])
     if (!Number.isInteger(value) || value <= 0)
       throw new DeltafitError("config-invalid", `LoRA: the rank is ${value}; expected a whole number above 0.`, "Common ranks are 4 to 64.");
@@ -79,6 +91,8 @@ function checkNumbers({ rank, alpha, dropout, rankPattern }: LoraConfiguration):
     throw new DeltafitError("config-invalid", `LoRA: alpha is ${alpha}; expected a number above 0.`, "A common choice is twice the rank.");
   if (!(dropout >= 0 && dropout < 1))
     throw new DeltafitError("config-invalid", `LoRA: dropout is ${dropout}; expected a share from 0 to below 1.`, "Common values are 0 to 0.1.");
+  if (magnitude && loraBias)
+    throw new DeltafitError("config-invalid", "LoRA: a bias of B cannot be had with a trained magnitude (DoRA).", "Leave one of them out.");
 }
 
 function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
@@ -86,12 +100,21 @@ function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleT
   const alpha = patternValue(configuration.alphaPattern, path) ?? configuration.alpha;
   const factor = alpha / (configuration.rankStabilised ? Math.sqrt(rank) : rank);
   const linear = modules.linears.get(path);
-  if (linear) return { path, rank, factor, in: linear.in, out: linear.out, kind: "linear" };
+  if (linear) {
+    const keys = { a: `${path}.lora_A.weight`, b: `${path}.lora_B.weight` };
+    const { in: from, out, layout } = linear;
+    return { path, rank, factor, in: from, out, kind: "linear", transposed: layout === "in-out", ...keys };
+  }
   const embedding = modules.embeddings.get(path);
-  return { path, rank, factor, in: embedding?.rows ?? 0, out: embedding?.size ?? 0, kind: "embedding" };
+  const keys = { a: `${path}.lora_embedding_A`, b: `${path}.lora_embedding_B` };
+  return { path, rank, factor, in: embedding?.rows ?? 0, out: embedding?.size ?? 0, kind: "embedding", transposed: true, ...keys };
 }
 
-function specsOf(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration): ParameterSpec[] {
+function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpec[] {
+  return [...lowRankSpecs(site, configuration), ...(configuration.magnitude ? [magnitudeSpec(site)] : [])];
+}
+
+function lowRankSpecs(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration): ParameterSpec[] {
   const { path, rank, in: from, out } = site;
   const zeros = (count: number) => () => new Float32Array(count);
   const spec = (suffix: string, shape: number[], initial: ParameterSpec["initial"]) => ({ key: `${path}.${suffix}`, shape, initial });
@@ -111,51 +134,46 @@ function specsOf(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration
   ];
 }
 
-function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, { dropout, loraBias }: LoraConfiguration): ForwardHooks {
+function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, configuration: LoraConfiguration): ForwardHooks {
   const { builder, parameter } = use;
+  const { dropout, loraBias, magnitude } = configuration;
   return {
-    linear({ path }: LinearSite, x, next) {
+    linear({ path, bias }: LinearSite, x, next) {
       const site = sites.get(path);
       const base = next(x);
       if (!site) return base;
-      const down = use.weighted(builder.gemm(use.dropout(x, dropout), parameter(`${path}.lora_A.weight`), { transB: true }));
+      const down = builder.gemm(use.dropout(x, dropout), parameter(site.a), { transB: true });
+      if (magnitude) return withMagnitude(use, site, { down, base, bias: bias ? `${path}.bias` : undefined });
       // The base's output goes in as the product's addend: one pass instead of two.
-      const y = builder.gemm(down, parameter(`${path}.lora_B.weight`), { transB: true, alpha: site.factor, c: base });
+      const y = builder.gemm(use.weighted(down), parameter(site.b), { transB: true, alpha: site.factor, c: base });
       return loraBias ? builder.add(y, use.weighted(builder.scale(parameter(`${path}.lora_B.bias`), site.factor))) : y;
     },
     embedding({ path }: EmbeddingSite, next, lookup) {
       const site = sites.get(path);
       const base = next();
       if (!site) return base;
-      const rows = lookup(builder.transposeLast(parameter(`${path}.lora_embedding_A`)));
-      return builder.gemm(use.weighted(rows), parameter(`${path}.lora_embedding_B`), { transB: true, alpha: site.factor, c: base });
+      const down = lookup(builder.transposeLast(parameter(site.a)));
+      if (magnitude) return withMagnitude(use, site, { down, base, bias: undefined });
+      return builder.gemm(use.weighted(down), parameter(site.b), { transB: true, alpha: site.factor, c: base });
     },
   };
 }
 
-function mergeRules(site: LoraSite, { loraBias }: LoraConfiguration, modules: ModuleTable): MergeRule[] {
-  const { path, factor, kind } = site;
+function mergeRules(site: LoraSite, { loraBias, magnitude }: LoraConfiguration, modules: ModuleTable): MergeRule[] {
+  const { path, factor, transposed } = site;
   const stored = (name: string) => storedName(modules, `${path}.${name}`);
-  if (kind === "embedding")
-    return [
-      {
-        stored: stored("weight"),
-        // W [rows, size] + s (B A)^T
-        merged: ({ builder, parameter }, base) =>
-          builder.gemm(parameter(`${path}.lora_embedding_A`), parameter(`${path}.lora_embedding_B`), { transA: true, transB: true, alpha: factor, c: base }),
-      },
-    ];
-  const transposed = modules.linears.get(path)?.layout === "in-out";
   const weight: MergeRule = {
     stored: stored("weight"),
-    merged({ builder, parameter }, base) {
-      const [a, b] = [parameter(`${path}.lora_A.weight`), parameter(`${path}.lora_B.weight`)];
-      return transposed
+    merged(use, base) {
+      const { builder, parameter } = use;
+      const [a, b] = [parameter(site.a), parameter(site.b)];
+      const sum = transposed
         ? builder.gemm(a, b, { transA: true, transB: true, alpha: factor, c: base })
         : builder.gemm(b, a, { alpha: factor, c: base });
+      return magnitude ? withRowLengths(use, site, sum) : sum;
     },
   };
-  if (!loraBias) return [weight];
+  if (!loraBias || site.kind === "embedding") return [weight];
   return [weight, { stored: stored("bias"), merged: ({ builder, parameter }, base): Value => builder.add(base, builder.scale(parameter(`${path}.lora_B.bias`), factor)) }];
 }
 

@@ -12,7 +12,7 @@ import type {
   ModuleTable,
   ParameterSpec,
 } from "./contract.ts";
-import { insideModule, nearestName } from "./targets.ts";
+import { nearestName, savedWith } from "./targets.ts";
 
 /** "none", every bias of the model, or the biases of adapted layers. */
 export type BiasTraining = "none" | "all" | "adapted";
@@ -35,7 +35,7 @@ export interface SavedModules {
 export function savedModules(settings: SavedModulesSettings, modules: ModuleTable): SavedModules {
   checkNames(settings.modulesToSave, modules);
   const chosen = ({ name }: BaseParameter) => {
-    if (insideModule(settings.modulesToSave, name)) return true;
+    if (savedWith(settings.modulesToSave, name)) return true;
     if (settings.bias === "none" || !name.endsWith(".bias")) return false;
     return settings.bias === "all" || settings.adapted.includes(name.slice(0, -".bias".length));
   };
@@ -77,7 +77,7 @@ export function trainedParameters(
 function checkNames(names: readonly string[], modules: ModuleTable): void {
   const paths = [...modules.parameters.keys()].map((name) => name.split(".").slice(0, -1).join("."));
   for (const name of names) {
-    if (paths.some((path) => insideModule([name], path))) continue;
+    if (paths.some((path) => savedWith([name], path))) continue;
     const segments = [...new Set(paths.flatMap((path) => path.split(".")))]
       .filter((segment) => !/^\d+$/.test(segment))
       .sort();

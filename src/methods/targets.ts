@@ -43,6 +43,14 @@ export function insideModule(names: readonly string[], path: string): boolean {
   return names.some((name) => `.${path}.`.includes(`.${name}.`));
 }
 
+/**
+ * Whether a parameter lies in a module that PEFT trains whole for a list: a module whose path ends with an entry, in
+ * the middle of a name too. DistilBERT's "pre_classifier" is trained with "classifier" for that reason.
+ */
+export function savedWith(names: readonly string[], parameter: string): boolean {
+  return names.some((name) => `${parameter}.`.includes(`${name}.`));
+}
+
 /** The number of the layer a path is in: the first number after a name of the pattern, or after any name. */
 function layerNumber(path: string, layersPattern: readonly string[] | undefined): number | undefined {
   const patterns = layersPattern?.length ? layersPattern : ["[^.]+"];
@@ -60,15 +68,23 @@ export function patternValue(patterns: Readonly<Record<string, number>> | undefi
   return undefined;
 }
 
+/** The tables of modules that a method can adapt. */
+export type ModuleKind = "linears" | "embeddings" | "norms";
+
+/** Paths of all modules of some kinds. */
+export function pathsOf(modules: ModuleTable, kinds: readonly ModuleKind[]): string[] {
+  return kinds.flatMap((kind) => [...modules[kind].keys()]);
+}
+
 /**
- * Paths of the adapted modules, in the order of the forward pass.
- * @param supported whether the method can adapt embeddings as well as linear layers.
+ * Paths of the adapted modules, kind by kind in the order of the forward pass.
+ * @param kinds what the method can adapt.
  * @throws DeltafitError `target-unmatched` naming the nearest module names.
  */
-export function matchTargets(settings: TargetSettings, modules: ModuleTable, supported: { embeddings: boolean }): string[] {
+export function matchTargets(settings: TargetSettings, modules: ModuleTable, kinds: readonly ModuleKind[]): string[] {
   const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
   const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
-  const paths = [...(supported.embeddings ? modules.embeddings.keys() : []), ...modules.linears.keys()];
+  const paths = pathsOf(modules, kinds);
   const means = (path: string) => {
     if (exclude !== undefined && exclude.length > 0 && namesModule(exclude, path)) return false;
     if (insideModule(modulesToSave, path)) return false;

@@ -8,6 +8,8 @@ export type ActivationName = (typeof activationNames)[number];
 
 export const activationSchema = z.enum(activationNames);
 export const positiveInteger = z.int().positive();
+/** Share of elements that dropout leaves out. */
+export const probability = z.number().min(0).lt(1);
 /** Identifier that configurations may leave out, set to null, or (llama) give as a list whose first entry counts. */
 export const tokenIdSchema = z
   .union([z.int().nonnegative(), z.array(z.int().nonnegative()).nonempty()])
@@ -39,5 +41,25 @@ export function requireDivisible(value: number, divisor: number, valueKey: strin
     "config-invalid",
     `config.json: "${valueKey}" is ${value}, which "${divisorKey}" ${divisor} does not divide.`,
     "The heads of an attention layer share its width evenly: check both numbers.",
+  );
+}
+
+/** @throws DeltafitError `config-invalid` where a list over the layers is longer or shorter than there are layers. */
+export function requireLayerCount(found: number, layers: number, listKey: string, layersKey: string): void {
+  if (found === layers) return;
+  throw new DeltafitError(
+    "config-invalid",
+    `config.json: "${listKey}" has ${found} entries, but "${layersKey}" is ${layers}.`,
+    "The list names the kind of every layer: check both.",
+  );
+}
+
+/** @throws DeltafitError `config-invalid` where two sizes that have to agree do not. */
+export function requireEqual(value: number, expected: number, valueKey: string, expectedKey: string): void {
+  if (value === expected) return;
+  throw new DeltafitError(
+    "config-invalid",
+    `config.json: "${valueKey}" gives ${value}, but "${expectedKey}" gives ${expected}.`,
+    "The two have to agree: check both numbers.",
   );
 }

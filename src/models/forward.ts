@@ -51,8 +51,16 @@ export interface AttentionCall {
   readonly scale: number;
   /** Whether a position sees only itself and what is before it. */
   readonly causal: boolean;
-  /** Number of keys a query sees, itself included, looking back; `undefined` for all. */
+  /**
+   * A query sees only positions less than this many places away, itself included: backwards where attention is
+   * causal, to both sides otherwise. `undefined` for all.
+   */
   readonly window?: number | undefined;
+  /**
+   * Added to the scaled scores: [1 or batch, heads, length, length]. Keys that a method puts in front of the
+   * sequence get none of it.
+   */
+  readonly bias?: Value | undefined;
   /** Dropout of the attention weights while training. */
   readonly dropout: number;
 }
@@ -94,7 +102,8 @@ export interface ForwardContext {
   positionEmbedding(site: EmbeddingSite, offset?: number): Value;
   /** Embeddings of the segments of a sentence pair: [tokens, size]. */
   tokenTypeEmbedding(site: EmbeddingSite): Value;
-  layerNorm(path: string, x: Value, size: number, epsilon: number): Value;
+  /** Normalises the rows of x, with a scale and, unless told otherwise, a bias. */
+  layerNorm(path: string, x: Value, size: number, epsilon: number, bias?: boolean): Value;
   rmsNorm(path: string, x: Value, size: number, epsilon: number, offset?: number): Value;
   /** A bare parameter of the model, by its full name. */
   parameter(name: string, shape: readonly number[]): Value;
@@ -110,6 +119,10 @@ export interface ForwardContext {
   firstTokens(x: Value): Value;
   /** The rows of x [tokens, hidden] at each sequence's last token: [batch, hidden]. */
   lastTokens(x: Value): Value;
+  /** The mean of the rows of x [tokens, hidden] over each sequence's tokens, padding left out: [batch, hidden]. */
+  meanTokens(x: Value): Value;
+  /** x [tokens, hidden] with zeros in the rows of padding. */
+  zeroPadding(x: Value): Value;
 }
 
 /** What a model is trained or evaluated for. */

@@ -1,13 +1,19 @@
 /** @file The table of architectures by `model_type`. */
 import { DeltafitError } from "../errors.ts";
 import type { Architecture, Model } from "./forward.ts";
+import { albert } from "./albert.ts";
 import { bert } from "./bert.ts";
+import { debertaV2 } from "./deberta-v2.ts";
+import { deberta } from "./deberta.ts";
+import { distilbert } from "./distilbert.ts";
+import { electra } from "./electra.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
-import { roberta } from "./roberta.ts";
+import { modernbert } from "./modernbert.ts";
+import { roberta, xlmRoberta } from "./roberta.ts";
 
 const table: ReadonlyMap<string, Architecture> = new Map(
-  [bert, gpt2, llama, roberta].map((architecture) => [architecture.modelType, architecture]),
+  [albert, bert, deberta, debertaV2, distilbert, electra, gpt2, llama, modernbert, roberta, xlmRoberta].map((architecture) => [architecture.modelType, architecture]),
 );
 
 /** The `model_type`s that deltafit implements, sorted. */

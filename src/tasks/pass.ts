@@ -7,6 +7,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import { gradient } from "../graph/gradient.ts";
 import type { GraphOutput, Value } from "../graph/graph.ts";
 import type { Segment } from "../graph/recompute.ts";
+import { constantValue } from "../methods/constants.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { createForwardContext } from "../methods/forward-pass.ts";
 import type { ActiveAdapter, ForwardObserver } from "../methods/forward-pass.ts";
@@ -46,7 +47,7 @@ export interface Pass {
   readonly layout: ParameterLayout;
   /** Layout of each adapter that is not trained. */
   readonly frozenLayouts: ReadonlyMap<string, ParameterLayout>;
-  /** The graph's value of a trained parameter. */
+  /** The elements of a trained parameter in the vector: [size]. */
   readonly trained: (entry: LayoutEntry) => Value;
   /** Layers that the backward pass computes again. */
   readonly segments: readonly Segment[];
@@ -71,7 +72,7 @@ export function startPass({
   );
   const read = (input: string, { size }: ParameterLayout, entry: LayoutEntry) => {
     const vector = builder.input(input, "float32", [size]);
-    return builder.reshape(builder.slice(vector, 0, entry.offset, entry.offset + entry.size), entry.shape);
+    return builder.slice(vector, 0, entry.offset, entry.offset + entry.size);
   };
   const trained = (entry: LayoutEntry) => read(trainableInput, layout, entry);
   const active = adapters.map(({ name, method, trainable }): ActiveAdapter => {
@@ -84,8 +85,10 @@ export function startPass({
       method,
       parameter(key) {
         const entry = entries.get(key);
-        if (!entry) throw internalError(`the adapter "${name}" has no parameter "${key}".`);
-        return trainable ? trained(entry) : read(frozenInput(name), own, entry);
+        if (entry) return builder.reshape(trainable ? trained(entry) : read(frozenInput(name), own, entry), entry.shape);
+        const constant = constantValue(builder, name, method, key);
+        if (!constant) throw internalError(`the adapter "${name}" has no parameter "${key}".`);
+        return constant;
       },
     };
   });
@@ -109,11 +112,12 @@ export function startPass({
 
 /** The outputs "loss" and "gradient": a summed loss, and its gradient as one flat vector in the layout's order. */
 export function lossAndGradient({ builder, layout, trained, segments }: Pass, loss: Value): GraphOutput[] {
+  // Before they get their shapes: a method may reshape a parameter, which starts from here as well.
   const variables = layout.entries.map((entry) => trained(entry));
   if (variables.length === 0) throw internalError("there is nothing to train.");
   const flat = gradient(builder, loss, variables, segments).map((value, index) => {
     const size = layout.entries[index]?.size ?? 0;
-    return value ? builder.reshape(value, [size]) : builder.expand(builder.scalar(0), [size]);
+    return value ?? builder.expand(builder.scalar(0), [size]);
   });
   return [
     { name: "loss", value: loss },

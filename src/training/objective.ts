@@ -4,6 +4,7 @@
  */
 import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
+import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
@@ -68,9 +69,10 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
     attentionBlocks: model.causal && sequenceLength >= blockedLength ? 4 : 1,
     lossChunks: Math.max(1, Math.ceil((sequenceLength * batchSize * model.vocabularySize) / logitsAtOnce)),
   });
-  const frozenFeeds: Record<string, Tensor> = Object.fromEntries(
-    frozen.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)]),
-  );
+  const frozenFeeds: Record<string, Tensor> = Object.fromEntries([
+    ...frozen.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const),
+    ...Object.entries(constantsOf([...frozen, ...adapters])),
+  ]);
   return {
     graph: taskGraph.graph,
     layout: taskGraph.layout,
@@ -81,6 +83,13 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
       return { tensors: { ...tensors, ...frozenFeeds }, count };
     },
   };
+}
+
+/** The inputs of the constants of all adapters. */
+function constantsOf(adapters: readonly Omit<TaskAdapter, "trainable">[]): Record<string, Tensor> {
+  return Object.fromEntries(
+    adapters.flatMap(({ name, method }) => Object.entries(constantFeeds(name, method))),
+  );
 }
 
 /** A batch of an own module: its inputs, and the number of rows that its summed loss is divided by. */
@@ -97,11 +106,12 @@ export function moduleObjective<InputName extends string>(
   const trained = adapters.map((adapter) => ({ ...adapter, trainable: true }));
   const pass = startPass({ adapters: trained, padding: false, attentionBlocks: 1, training: true });
   const { loss } = base.module.forward(pass.context, moduleInputs(pass.builder, base.module));
+  const constants = constantsOf(adapters);
   return {
     graph: graphOf(lossAndGradient(pass, loss)),
     layout: pass.layout,
     lengthMultiple: 1,
     locate: (weight) => base.locate(weight),
-    feeds: (batch) => batch,
+    feeds: ({ tensors, count }) => ({ tensors: { ...tensors, ...constants }, count }),
   };
 }

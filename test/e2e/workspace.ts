@@ -10,6 +10,7 @@ import { openBase, storedParameters } from "../../src/base/base.ts";
 import type { Task } from "../../src/models/forward.ts";
 import { writeSafetensors } from "../../src/files/safetensors-write.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
+import { expect } from "vitest";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
@@ -62,10 +63,19 @@ export const tinyLlama = {
 
 export function createWorkspace(): Workspace {
   const folder = temporaryFolder();
-  const environment = { PATH: process.env["PATH"], HOME: folder, DELTAFIT_CACHE: path.join(folder, ".cache"), HF_HUB_OFFLINE: "1" };
+  const environment = {
+    PATH: process.env["PATH"],
+    HOME: folder,
+    DELTAFIT_CACHE: path.join(folder, ".cache"),
+    HF_HUB_OFFLINE: "1",
+  };
   const at = (...names: string[]): string => path.join(folder, ...names);
   const start = (...words: string[]): Running => {
-    const child = spawn(process.execPath, [command, ...words], { cwd: folder, env: environment, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [command, ...words], {
+      cwd: folder,
+      env: environment,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const pieces = { stdout: "", stderr: "" };
     const watchers: (() => void)[] = [];
     for (const stream of ["stdout", "stderr"] as const)
@@ -78,7 +88,11 @@ export function createWorkspace(): Workspace {
       outcome: new Promise((resolve, reject) => {
         child.on("error", reject);
         child.on("close", (code) =>
-          resolve({ exitCode: code ?? undefined, stdout: clean(pieces.stdout), stderr: clean(pieces.stderr) }),
+          resolve({
+            exitCode: code ?? undefined,
+            stdout: clean(pieces.stdout),
+            stderr: clean(pieces.stderr),
+          }),
         );
       }),
       shown: (text) =>
@@ -143,7 +157,10 @@ const foods = ["bread", "soup", "fish", "rice"];
 export function writePromptData({ write }: Workspace, name = "data.jsonl"): void {
   const rows = Array.from({ length: 12 }, (_, index) => {
     const food = foods[index % foods.length] ?? "";
-    return { prompt: `food: ${food}, rating: ${index}\n`, completion: `They serve ${food} and it is rated ${index}.` };
+    return {
+      prompt: `food: ${food}, rating: ${index}\n`,
+      completion: `They serve ${food} and it is rated ${index}.`,
+    };
   });
   write(name, rows.map((row) => JSON.stringify(row)).join("\n"));
 }
@@ -156,3 +173,8 @@ export function writeLabelledData({ write }: Workspace, name = "labelled.jsonl")
   });
   write(name, rows.map((row) => JSON.stringify(row)).join("\n"));
 }
+
+/** Stand for values of which a test says nothing but their type. */
+export const anyNumber: unknown = expect.any(Number);
+export const anyList: unknown = expect.any(Array);
+export const anyObject: unknown = expect.any(Object);

@@ -1,6 +1,7 @@
 /** @file The one place where the exchange of adapters with PEFT calls deltafit's own forward pass. */
 import { loadAdapter } from "../../src/adapters/folder.ts";
 import { openBase } from "../../src/base/base.ts";
+import { constantFeeds } from "../../src/methods/constants.ts";
 import type { Task } from "../../src/models/forward.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
 import { feedsOf } from "../../src/tasks/feeds.ts";
@@ -49,7 +50,7 @@ export async function deltafitLogits(
   const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight));
   try {
     const values = float32Tensor([adapter.values.length], adapter.values);
-    return floatsOf(await session.run({ ...tensors, [frozenInput(adapter.name)]: values }), "logits");
+    return floatsOf(await session.run({ ...tensors, [frozenInput(adapter.name)]: values, ...constantFeeds(adapter.name, adapter.method) }), "logits");
   } finally {
     await session.dispose();
   }

@@ -208,6 +208,13 @@ const comparisonCases: readonly OperationCase[] = [
     build: (b, c, x, y) => b.where(c, x, y),
   },
   {
+    operation: "StopGradient",
+    name: "beside a variable",
+    sources: [float32([2, 3]), float32([2, 3])],
+    build: (b, x, y) => b.multiply(x, b.stopGradient(y)),
+    variables: [0],
+  },
+  {
     operation: "Cast",
     name: "int64 to float32",
     sources: [exactly("int64", [3], [1, -2, 2 ** 24])],

@@ -33,7 +33,13 @@ export interface Named {
 }
 
 /** Throws a `CaseFailure` naming the worst element where two tensors differ beyond the tolerance. */
-export function compare(what: string, actual: Named, expected: Named, tolerance: Tolerance, counts: (index: number) => boolean = () => true): void {
+export function compare(
+  what: string,
+  actual: Named,
+  expected: Named,
+  tolerance: Tolerance,
+  counts: (index: number) => boolean = () => true,
+): void {
   if (actual.data.length !== expected.data.length)
     throw new CaseFailure(`${what}: shape [${actual.shape.join()}], expected [${expected.shape.join()}]`);
   let worst = 0;
@@ -45,7 +51,9 @@ export function compare(what: string, actual: Named, expected: Named, tolerance:
     if (!(excess <= worst)) [worst, at] = [excess, index];
   }
   if (!(worst <= 1))
-    throw new CaseFailure(`${what}[${at}]: ${actual.data[at]}, expected ${expected.data[at]} (${worst.toFixed(1)} times the bound)`);
+    throw new CaseFailure(
+      `${what}[${at}]: ${actual.data[at]}, expected ${expected.data[at]} (${worst.toFixed(1)} times the bound)`,
+    );
 }
 
 /** All tensors of a file, floats as float32. */
@@ -54,7 +62,9 @@ export function readTensors(path: string): Map<string, Tensor> {
   return new Map(
     [...file.tensors].map(([name, { dtype, shape }]) => [
       name,
-      dtype.includes("float") ? { dtype: "float32", shape, data: readFloat32(file, name) } : readTensor(file, name),
+      dtype.includes("float")
+        ? { dtype: "float32", shape, data: readFloat32(file, name) }
+        : readTensor(file, name),
     ]),
   );
 }
@@ -64,15 +74,22 @@ export function readJson(path: string): unknown {
 }
 
 /** A float32 tensor that has to be there. */
-export function floats(tensors: ReadonlyMap<string, Tensor>, name: string): { shape: readonly number[]; data: Float32Array } {
+export function floats(
+  tensors: ReadonlyMap<string, Tensor>,
+  name: string,
+): { shape: readonly number[]; data: Float32Array } {
   const tensor = tensors.get(name);
-  if (!tensor || !(tensor.data instanceof Float32Array)) throw new CaseFailure(`the case has no float tensor "${name}"`);
+  if (!tensor || !(tensor.data instanceof Float32Array))
+    throw new CaseFailure(`the case has no float tensor "${name}"`);
   return { shape: tensor.shape, data: tensor.data };
 }
 
 /** A batch of `inputs.json`, or `undefined` where the case has none of that name. */
 export function readBatch(folder: string, name: string): TaskBatch | undefined {
-  const inputs = readJson(join(folder, "inputs.json")) as Record<string, Record<string, number[] | number[][]>>;
+  const inputs = readJson(join(folder, "inputs.json")) as Record<
+    string,
+    Record<string, number[] | number[][]>
+  >;
   const batch = inputs[name];
   if (!batch) return undefined;
   const tensor = (key: string): Tensor<"int64"> | undefined => {
@@ -87,7 +104,9 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
   const [rows = 0, length = 0] = inputIds.shape;
   return {
     inputIds,
-    attentionMask: tensor("attention_mask") ?? int64Tensor([rows, length], new Array<number>(elementCount([rows, length])).fill(1)),
+    attentionMask:
+      tensor("attention_mask") ??
+      int64Tensor([rows, length], new Array<number>(elementCount([rows, length])).fill(1)),
     tokenTypeIds: tensor("token_type_ids"),
     positionIds: tensor("position_ids"),
     labels: tensor("labels"),
@@ -98,5 +117,9 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
 /** Folders of a section that hold a case. */
 export function caseFolders(root: string, section: string): string[] {
   const folder = join(root, section);
-  return existsSync(folder) ? readdirSync(folder).filter((name) => existsSync(join(folder, name, "case.json"))).sort() : [];
+  return existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => existsSync(join(folder, name, "case.json")))
+        .sort()
+    : [];
 }

@@ -333,3 +333,13 @@ export const Cast: Operation<"Cast"> = {
     return [{ shape, data: data.map(convert) }];
   },
 };
+
+export const StopGradient: Operation<"StopGradient"> = {
+  infer: (inputs) => [required(inputs, 0, "StopGradient")].map(({ dtype, shape }) => ({ dtype, shape })),
+  // Differentiation ends before it gets here.
+  gradient: () => [undefined],
+  lower(_node, target) {
+    target.emit("Identity", [target.input(0)], [target.output(0)]);
+  },
+  interpret: (_node, inputs) => [arrayOf(inputs, 0)],
+};

@@ -12,7 +12,7 @@ import { RotaryEmbedding } from "./rotary.ts";
 
 const { Input, Weight, Constant } = leaves;
 const { Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf } = elementwise;
-const { Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast } = elementwise;
+const { Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient } = elementwise;
 const { MatMul, Gemm } = matrix;
 const { Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows } = shaping;
 const { ReduceSum, ReduceMean, ReduceMax } = reduction;
@@ -22,7 +22,7 @@ const { LayerNormalization, RMSNormalization } = normalisation;
 export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Input, Weight, Constant },
   ...{ Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf },
-  ...{ Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast },
+  ...{ Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient },
   ...{ MatMul, Gemm },
   ...{ Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows },
   ...{ ReduceSum, ReduceMean, ReduceMax },

@@ -20,6 +20,8 @@ export interface AttentionInputs {
   readonly scale: number;
   readonly causal: boolean;
   readonly window?: number | undefined;
+  /** [1 or batch, heads, length, length]: added to the scores of the keys after the first `pastKeys`. */
+  readonly bias?: Value | undefined;
   /** Keys before the first query, which every query may see (a cache or a prefix). */
   readonly pastKeys: Dimension;
   /** int64 [batch, keys]: 1 for keys that exist, 0 for padding; left out where every visible key exists. */
@@ -66,11 +68,29 @@ function attendRows(
   const value = builder.slice(inputs.value, 2, 0, keyEnd);
   const scores = builder.matmul(folded, builder.transposeLast(key));
   const unfolded = builder.reshape(scores, [batch, groups, share, length, keyEnd]);
-  const bias = visibility(builder, inputs, start, end, keyEnd);
-  const weights = builder.softmax(bias ? builder.add(unfolded, bias) : unfolded);
+  const additions = [scoreBias(builder, inputs, start, end, keyEnd), visibility(builder, inputs, start, end, keyEnd)];
+  const seen = additions.reduce<Value>((sum, part) => (part ? builder.add(sum, part) : sum), unfolded);
+  const weights = builder.softmax(seen);
   const dropped = inputs.dropout(weights);
   const refolded = builder.reshape(dropped, [batch, groups, multiplyDimensions(share, length), keyEnd]);
   return builder.reshape(builder.matmul(refolded, value), [batch, heads, length, inputs.value.shape[3] ?? 0]);
+}
+
+/** The rows of the call's bias as [1 or batch, groups, share, rows, keys]. */
+function scoreBias(
+  builder: GraphBuilder,
+  { bias, key, pastKeys }: AttentionInputs,
+  start: Dimension,
+  end: Dimension,
+  keyEnd: Dimension,
+): Value | undefined {
+  if (!bias) return undefined;
+  const [batch = 0, heads = 0] = bias.shape;
+  const groups = key.shape[1] ?? 0;
+  const rows = builder.slice(bias, 2, start, end);
+  const columns = builder.slice(builder.pad(rows, 3, pastKeys, 0), 3, 0, keyEnd);
+  const share = divideDimensions(heads, groups) ?? 0;
+  return builder.reshape(columns, [batch, groups, share, rows.shape[2] ?? 0, keyEnd]);
 }
 
 /** 0 where a query may see a key and a huge negative number elsewhere; `undefined` where all is visible. */
@@ -89,8 +109,9 @@ function visibility(
   const queryPlaces = builder.reshape(rows, [rows.shape[0] ?? 0, 1]);
   if (causal) conditions.push(builder.lessOrEqual(keyPlaces, queryPlaces));
   if (window !== undefined) {
-    const oldest = builder.subtract(queryPlaces, builder.constant("int64", [], [window - 1]));
-    conditions.push(builder.lessOrEqual(oldest, keyPlaces));
+    const reach = builder.constant("int64", [], [window - 1]);
+    conditions.push(builder.lessOrEqual(builder.subtract(queryPlaces, reach), keyPlaces));
+    if (!causal) conditions.push(builder.lessOrEqual(keyPlaces, builder.add(queryPlaces, reach)));
   }
   if (keyMask) {
     const present = builder.lessOrEqual(builder.constant("int64", [], [1]), builder.slice(keyMask, 1, 0, keyEnd));

@@ -17,3 +17,21 @@ export function gatedFeedForward(
   const gated = context.builder.multiply(activate(context.builder, activation, gate), up);
   return context.linear(`${path}.down_proj`, gated, { in: intermediate, out: hidden, bias });
 }
+
+/**
+ * contract(activation(first) * second), where first and second are the halves of one product
+ * (Shazeer 2020 with the two matrices stored as one).
+ * @param modules paths of the two layers.
+ */
+export function fusedGatedFeedForward(
+  context: ForwardContext,
+  modules: { readonly expand: string; readonly contract: string },
+  x: Value,
+  settings: { hidden: number; intermediate: number; activation: ActivationName; bias: boolean; dropout: number },
+): Value {
+  const { hidden, intermediate, activation, bias, dropout } = settings;
+  const both = context.linear(modules.expand, x, { in: hidden, out: 2 * intermediate, bias });
+  const [first = both, second = both] = context.builder.split(both, 1, [intermediate, intermediate]);
+  const gated = context.builder.multiply(activate(context.builder, activation, first), second);
+  return context.linear(modules.contract, context.dropout(gated, dropout), { in: intermediate, out: hidden, bias });
+}

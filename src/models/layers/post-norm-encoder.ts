@@ -1,12 +1,14 @@
-/** @file The encoder that BERT and its descendants share: summed embeddings, then post-norm attention and feed-forward layers. */
+/**
+ * @file What BERT shares with the encoders that kept its configuration and module names: the keys of config.json, the
+ * input, the stack of post-norm layers, and what a model says of itself.
+ */
 import { z } from "zod";
 import type { Value } from "../../graph/graph.ts";
-import { activationSchema, positiveInteger, requireDivisible, tokenIdSchema } from "../configuration.ts";
-import type { ForwardContext } from "../forward.ts";
-import { activate } from "./activation.ts";
-import { splitHeads } from "./rotary.ts";
-
-const probability = z.number().min(0).lt(1);
+import { activationSchema, positiveInteger, probability, requireDivisible, tokenIdSchema } from "../configuration.ts";
+import type { ForwardContext, Model } from "../forward.ts";
+import { embedTokens } from "./embeddings.ts";
+import { postNormLayer } from "./post-norm-layer.ts";
+import type { PostNormModules, PostNormSettings, SelfAttention } from "./post-norm-layer.ts";
 
 /** Keys of config.json that these encoders have in common. */
 export const postNormSchema = z.object({
@@ -15,76 +17,114 @@ export const postNormSchema = z.object({
   num_hidden_layers: positiveInteger,
   num_attention_heads: positiveInteger,
   intermediate_size: positiveInteger,
-  hidden_act: activationSchema,
-  max_position_embeddings: positiveInteger,
-  type_vocab_size: positiveInteger,
+  hidden_act: activationSchema.default("gelu"),
+  max_position_embeddings: positiveInteger.default(512),
+  type_vocab_size: positiveInteger.default(2),
   layer_norm_eps: z.number().positive().default(1e-12),
   initializer_range: z.number().positive().default(0.02),
   hidden_dropout_prob: probability.default(0.1),
   attention_probs_dropout_prob: probability.default(0.1),
+  classifier_dropout: probability.nullish(),
+  tie_word_embeddings: z.boolean().default(true),
   pad_token_id: tokenIdSchema,
 });
 
-export type PostNormConfiguration = Omit<z.output<typeof postNormSchema>, "pad_token_id">;
+export type PostNormConfiguration = z.output<typeof postNormSchema>;
 
-/** Hidden states [tokens, hidden] of the encoder under `root`. */
-export function encodePostNorm(context: ForwardContext, config: PostNormConfiguration, root: string, positionOffset: number): Value {
-  requireDivisible(config.hidden_size, config.num_attention_heads, "hidden_size", "num_attention_heads");
-  let x = embed(context, config, `${root}.embeddings`, positionOffset);
-  for (let index = 0; index < config.num_hidden_layers; index++) {
-    const path = `${root}.encoder.layer.${index}`;
-    x = context.layer(path, x, (input) => feedForward(context, config, path, attention(context, config, path, input)));
-  }
-  return x;
+/** Names of the modules in a layer of BERT. */
+const modules: PostNormModules = {
+  attention: "attention.self",
+  query: "attention.self.query",
+  key: "attention.self.key",
+  value: "attention.self.value",
+  attentionOutput: "attention.output.dense",
+  attentionNorm: "attention.output.LayerNorm",
+  attentionEnd: "attention.output",
+  expand: "intermediate.dense",
+  contract: "output.dense",
+  outputNorm: "output.LayerNorm",
+  feedForwardEnd: "output",
+};
+
+/** The settings of one layer. */
+export function layerSettings(
+  config: Omit<PostNormConfiguration, "pad_token_id" | "type_vocab_size">,
+): PostNormSettings {
+  return {
+    hidden: config.hidden_size,
+    intermediate: config.intermediate_size,
+    heads: config.num_attention_heads,
+    activation: config.hidden_act,
+    epsilon: config.layer_norm_eps,
+    attentionDropout: config.attention_probs_dropout_prob,
+    attentionOutputDropout: config.hidden_dropout_prob,
+    feedForwardDropout: config.hidden_dropout_prob,
+  };
 }
 
-function embed(context: ForwardContext, config: PostNormConfiguration, path: string, positionOffset: number): Value {
-  const { builder } = context;
-  const size = config.hidden_size;
-  const words = context.tokenEmbedding({ path: `${path}.word_embeddings`, rows: config.vocab_size, size });
-  const types = context.tokenTypeEmbedding({ path: `${path}.token_type_embeddings`, rows: config.type_vocab_size, size });
-  const positions = context.positionEmbedding(
-    { path: `${path}.position_embeddings`, rows: config.max_position_embeddings, size },
-    positionOffset,
-  );
-  const sum = builder.add(builder.add(words, types), positions);
-  return context.dropout(context.layerNorm(`${path}.LayerNorm`, sum, size, config.layer_norm_eps), config.hidden_dropout_prob);
+/** BERT's input under `path`: [tokens, size]. */
+export function embedPostNorm(
+  context: ForwardContext,
+  config: PostNormConfiguration,
+  path: string,
+  size = config.hidden_size,
+): Value {
+  return embedTokens(context, {
+    path,
+    size,
+    words: config.vocab_size,
+    positions: config.max_position_embeddings,
+    segments: config.type_vocab_size,
+    epsilon: config.layer_norm_eps,
+    dropout: config.hidden_dropout_prob,
+  });
 }
 
-function attention(context: ForwardContext, config: PostNormConfiguration, path: string, input: Value): Value {
-  const hidden = config.hidden_size;
-  const heads = config.num_attention_heads;
-  const project = (name: string) =>
-    splitHeads(context, context.linear(`${path}.attention.self.${name}`, input, { in: hidden, out: hidden, bias: true }), heads);
-  const result = context.attention({
-    path: `${path}.attention.self`,
-    query: project("query"),
-    key: project("key"),
-    value: project("value"),
-    scale: 1 / Math.sqrt(hidden / heads),
+/** x [tokens, hidden] after layer `index` of the encoder under `root`. */
+export function encoderLayer(
+  context: ForwardContext,
+  root: string,
+  index: number,
+  x: Value,
+  settings: PostNormSettings,
+  selfAttention?: SelfAttention,
+): Value {
+  return postNormLayer(context, `${root}.encoder.layer.${index}`, x, settings, modules, selfAttention);
+}
+
+/** x [tokens, hidden] after all layers of the encoder under `root`. */
+export function encodePostNorm(context: ForwardContext, config: PostNormConfiguration, root: string, x: Value): Value {
+  const settings = layerSettings(config);
+  let state = x;
+  for (let index = 0; index < config.num_hidden_layers; index++)
+    state = encoderLayer(context, root, index, state, settings);
+  return state;
+}
+
+/** What such an encoder says of itself. */
+export function describeEncoder(
+  config: Pick<
+    PostNormConfiguration,
+    | "vocab_size"
+    | "hidden_size"
+    | "num_hidden_layers"
+    | "num_attention_heads"
+    | "max_position_embeddings"
+    | "initializer_range"
+    | "pad_token_id"
+  > & { readonly type_vocab_size: number },
+): Omit<Model, "modelType" | "bodyPath" | "ignoredTensors" | "encode"> {
+  const { hidden_size: hidden, num_attention_heads: heads } = config;
+  requireDivisible(hidden, heads, "hidden_size", "num_attention_heads");
+  return {
+    vocabularySize: config.vocab_size,
+    hiddenSize: hidden,
+    layerCount: config.num_hidden_layers,
+    maximumPositions: config.max_position_embeddings,
     causal: false,
-    dropout: config.attention_probs_dropout_prob,
-  });
-  const output = context.linear(`${path}.attention.output.dense`, result, { in: hidden, out: hidden, bias: true });
-  return context.sublayer({
-    path: `${path}.attention.output`,
-    kind: "attention",
-    residual: input,
-    output: context.dropout(output, config.hidden_dropout_prob),
-    norm: (sum) => context.layerNorm(`${path}.attention.output.LayerNorm`, sum, hidden, config.layer_norm_eps),
-  });
-}
-
-function feedForward(context: ForwardContext, config: PostNormConfiguration, path: string, input: Value): Value {
-  const { hidden_size: hidden, intermediate_size: intermediate } = config;
-  const expanded = context.linear(`${path}.intermediate.dense`, input, { in: hidden, out: intermediate, bias: true });
-  const activated = activate(context.builder, config.hidden_act, expanded);
-  const output = context.linear(`${path}.output.dense`, activated, { in: intermediate, out: hidden, bias: true });
-  return context.sublayer({
-    path: `${path}.output`,
-    kind: "feed-forward",
-    residual: input,
-    output: context.dropout(output, config.hidden_dropout_prob),
-    norm: (sum) => context.layerNorm(`${path}.output.LayerNorm`, sum, hidden, config.layer_norm_eps),
-  });
+    initialDeviation: config.initializer_range,
+    padTokenId: config.pad_token_id,
+    keyValue: { heads, size: hidden / heads },
+    tokenTypes: config.type_vocab_size > 1,
+  };
 }

@@ -5,7 +5,8 @@ import type { Value } from "../../graph/graph.ts";
 import { divideDimensions } from "../../graph/dimension.ts";
 import type { ForwardContext } from "../forward.ts";
 
-const scalingSchema = z
+/** One set of rotary settings. */
+export const rotaryScalingSchema = z
   .object({
     rope_type: z.string().optional(),
     type: z.string().optional(),
@@ -20,14 +21,14 @@ const scalingSchema = z
 
 /** The rotary keys of config.json: `rope_parameters` as transformers 5 writes them, or the older pair. */
 export const rotarySchema = z.object({
-  rope_parameters: scalingSchema.nullish(),
+  rope_parameters: rotaryScalingSchema.nullish(),
   rope_theta: z.number().positive().nullish(),
-  rope_scaling: scalingSchema.nullish(),
+  rope_scaling: rotaryScalingSchema.nullish(),
 });
 
 export interface RotarySettings {
   readonly theta: number;
-  readonly scaling: z.output<typeof scalingSchema>;
+  readonly scaling: z.output<typeof rotaryScalingSchema>;
 }
 
 /** The settings, whichever of the two spellings the configuration uses. */

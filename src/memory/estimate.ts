@@ -1,0 +1,99 @@
+/**
+ * @file What a training run needs, before it runs: parameters and bytes by category, beside full fine-tuning of the
+ * same model. Everything follows from the graph that will run and from its shapes.
+ */
+import type { Graph } from "../graph/graph.ts";
+import { full } from "../methods/full.ts";
+import type { BoundMethod, ModuleTable } from "../methods/contract.ts";
+import { insideModule } from "../methods/targets.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import { liveMemory } from "./live-memory.ts";
+
+export interface ParameterCounts {
+  /** Parameters of the base with its head; tied ones once. */
+  readonly baseParameters: number;
+  /** What the method trains without the task's head. */
+  readonly trainableParameters: number;
+  /** Parameters of the head that are trained. */
+  readonly headParameters: number;
+  /** Of the base and of what the method adds. */
+  readonly totalParameters: number;
+}
+
+/** Counts from shapes alone. */
+export function countParameters(modules: ModuleTable, method: BoundMethod): ParameterCounts {
+  const stored = new Map([...modules.parameters.values()].map((parameter) => [parameter.stored, elementCount(parameter.shape)]));
+  const baseParameters = sum([...stored.values()]);
+  const isHead = (key: string) => modules.parameters.has(key) && insideModule(modules.headModules, key);
+  const sizeOf = (keep: (key: string) => boolean) =>
+    sum(method.parameters.flatMap(({ key, shape }) => (keep(key) ? [elementCount(shape)] : [])));
+  const added = sizeOf((key) => !modules.parameters.has(key));
+  return {
+    baseParameters,
+    trainableParameters: sizeOf((key) => !isHead(key)),
+    headParameters: sizeOf(isHead),
+    totalParameters: baseParameters + added,
+  };
+}
+
+export interface MemoryBytes {
+  /** Frozen and trained base weights as the run holds them. */
+  readonly weights: number;
+  /** The flat gradient. */
+  readonly gradients: number;
+  /** The trained vector and the optimiser's two moments. */
+  readonly optimizer: number;
+  /** Results of the forward and backward pass that are alive at once. */
+  readonly activations: number;
+  /** What single operations need while they run, and the process itself. */
+  readonly workspace: number;
+  readonly total: number;
+}
+
+export interface MemoryRequest {
+  readonly modules: ModuleTable;
+  readonly method: BoundMethod;
+  /** The graph that yields loss and gradient. */
+  readonly graph: Graph;
+  readonly batchSize: number;
+  /** Tokens of a row, padding included. */
+  readonly length: number;
+  /** Row blocks of attention of the graph. */
+  readonly attentionBlocks: number;
+  readonly lossChunks: number;
+}
+
+const float32Bytes = 4;
+
+/** Node, the runtime's code and arena, and the heap, measured on runs of tiny models. */
+const processBytes = 200e6;
+
+/** Bytes of one training step. */
+export function estimateMemory({ modules, method, graph, batchSize, length, attentionBlocks, lossChunks }: MemoryRequest): MemoryBytes {
+  const dimensions = new Map<string, number>([
+    ["batch", batchSize],
+    ["length", length],
+    ["block", Math.ceil(length / attentionBlocks)],
+  ]);
+  const rows = Math.ceil((batchSize * length) / lossChunks);
+  for (let chunk = 0; chunk < lossChunks; chunk++) dimensions.set(`rows${chunk}`, rows);
+  const counts = countParameters(modules, method);
+  const trained = counts.trainableParameters + counts.headParameters;
+  const { peakBytes, workspaceBytes } = liveMemory(graph, dimensions);
+  const replaced = sum(method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])));
+  const bytes = {
+    weights: (counts.baseParameters - replaced) * float32Bytes,
+    gradients: trained * float32Bytes,
+    optimizer: 3 * trained * float32Bytes,
+    activations: peakBytes - workspaceBytes,
+    workspace: workspaceBytes + processBytes,
+  };
+  return { ...bytes, total: sum(Object.values(bytes)) };
+}
+
+/** Full fine-tuning of the same model: what every method is compared with. */
+export const fullFineTuning = (modules: ModuleTable): BoundMethod => full.bind({}, modules);
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
+}

@@ -1,0 +1,103 @@
+/** @file The heads of encoders: predicting masked tokens, and classifying a sequence. Module names are given by who calls. */
+import type { Value } from "../../graph/graph.ts";
+import type { ActivationName } from "../configuration.ts";
+import type { ForwardContext } from "../forward.ts";
+import { activate } from "./activation.ts";
+
+/** A dense layer, an activation and a norm: what BERT calls the transform of its head. */
+export interface TransformSettings {
+  /** Module of the dense layer. */
+  readonly dense: string;
+  readonly norm: string;
+  readonly in: number;
+  readonly out: number;
+  readonly activation: ActivationName;
+  readonly epsilon: number;
+  /** Whether the dense layer has a bias; by default it has. */
+  readonly bias?: boolean;
+  /** Whether the norm has a bias; by default it has. */
+  readonly normBias?: boolean;
+}
+
+/** x [rows, in] -> [rows, out]. */
+export function transform(context: ForwardContext, x: Value, settings: TransformSettings): Value {
+  const { in: from, out, bias = true, normBias = true } = settings;
+  const dense = context.linear(settings.dense, x, { in: from, out, bias });
+  const activated = activate(context.builder, settings.activation, dense);
+  return context.layerNorm(settings.norm, activated, out, settings.epsilon, normBias);
+}
+
+export interface TokenOutputSettings {
+  /** Module of the output embedding. */
+  readonly path: string;
+  readonly in: number;
+  readonly vocabulary: number;
+  /** The input embedding's matrix where the two are tied. */
+  readonly tiedWeight?: string | undefined;
+  /** The bias: the module's own (true), none (false), or a parameter by its full name. */
+  readonly bias: boolean | string;
+}
+
+/** Logits [rows, vocabulary] of x [rows, in]. */
+export function tokenOutput(context: ForwardContext, x: Value, settings: TokenOutputSettings): Value {
+  const { bias, vocabulary, tiedWeight } = settings;
+  const logits = context.linear(settings.path, x, {
+    in: settings.in,
+    out: vocabulary,
+    bias: bias === true,
+    isOutput: true,
+    ...(tiedWeight === undefined ? {} : { tiedWeight }),
+  });
+  return typeof bias === "string" ? context.builder.add(logits, context.parameter(bias, [vocabulary])) : logits;
+}
+
+export interface PredictionsHeadSettings {
+  /** Module of the head, such as "cls.predictions". */
+  readonly path: string;
+  readonly in: number;
+  /** Width of the output embedding. */
+  readonly embedding: number;
+  readonly vocabulary: number;
+  readonly activation: ActivationName;
+  readonly epsilon: number;
+  readonly tiedWeight: string | undefined;
+}
+
+/** BERT's head for masked tokens: the transform, then the output embedding with a bias that belongs to the head. */
+export function predictionsHead(context: ForwardContext, x: Value, settings: PredictionsHeadSettings): Value {
+  const { path, in: from, embedding, vocabulary, activation, epsilon, tiedWeight } = settings;
+  const modules = { dense: `${path}.transform.dense`, norm: `${path}.transform.LayerNorm` };
+  const transformed = transform(context, x, { ...modules, in: from, out: embedding, activation, epsilon });
+  return tokenOutput(context, transformed, {
+    path: `${path}.decoder`,
+    in: embedding,
+    vocabulary,
+    tiedWeight,
+    bias: `${path}.bias`,
+  });
+}
+
+export interface SequenceHeadSettings {
+  /** Module of the dense layer between body and output. */
+  readonly dense: string;
+  readonly output: string;
+  readonly hidden: number;
+  readonly activation: ActivationName;
+  /** Dropout of the dense layer's input. */
+  readonly inputDropout: number;
+  /** Dropout of the output layer's input. */
+  readonly outputDropout: number;
+}
+
+/** Logits [batch, labels] of x [batch, hidden]: dense, activation, output, with dropout before each layer. */
+export function sequenceHead(
+  context: ForwardContext,
+  x: Value,
+  labelCount: number,
+  { dense, output, hidden, activation, inputDropout, outputDropout }: SequenceHeadSettings,
+): Value {
+  const dropped = context.dropout(x, inputDropout);
+  const pooled = context.linear(dense, dropped, { in: hidden, out: hidden, bias: true });
+  const activated = context.dropout(activate(context.builder, activation, pooled), outputDropout);
+  return context.linear(output, activated, { in: hidden, out: labelCount, bias: true, isOutput: true });
+}

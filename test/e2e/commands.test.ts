@@ -1,0 +1,198 @@
+/** @file generate, evaluate, merge, inspect and bench as processes. */
+import fs from "node:fs";
+import { expect, test } from "vitest";
+import {
+  anyNumber,
+  anyList,
+  createWorkspace,
+  tinyLlama,
+  writeLabelledData,
+  writePromptData,
+  writeTinyModel,
+} from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** A model, data, and an adapter trained on it. */
+async function trainedWorkspace(): Promise<Workspace> {
+  const workspace = createWorkspace();
+  await writeTinyModel(workspace);
+  writePromptData(workspace);
+  await workspace.json(
+    ...["train", "--model", "model", "--data", "data.jsonl", "--targets", "all-linear"],
+    ...["--steps", "10", "--learning-rate", "1e-2", "--out", "adapter"],
+  );
+  return workspace;
+}
+
+const withAdapter = ["--model", "model", "--adapter", "adapter"];
+
+test("generate gives the same text whole, streamed and for programs", async () => {
+  const workspace = await trainedWorkspace();
+  const words = ["generate", ...withAdapter, "--prompt", "food: bread", "--max-new-tokens", "6", "--quiet"];
+  const whole = await workspace.deltafit(...words);
+  const streamed = await workspace.deltafit(...words, "--stream");
+  const parsed = await workspace.json(...words.slice(0, -1));
+  expect(whole.exitCode).toBe(0);
+  expect(streamed).toEqual(whole);
+  expect(parsed).toEqual({
+    text: whole.stdout.slice(0, -1),
+    tokens: anyList,
+    finishReason: "length",
+    tokensPerSecond: anyNumber,
+    firstTokenMilliseconds: anyNumber,
+  });
+  expect(parsed["tokens"]).toHaveLength(6);
+  const drawn = (seed: string) => workspace.json(...words.slice(0, -1), "--temperature", "2", "--seed", seed);
+  expect((await drawn("1"))["tokens"]).toEqual((await drawn("1"))["tokens"]);
+  expect((await drawn("1"))["tokens"]).not.toEqual((await drawn("2"))["tokens"]);
+});
+
+test("generate takes prompts from files, and exactly one of them", async () => {
+  const workspace = await trainedWorkspace();
+  workspace.write("prompt.txt", "food: bread");
+  workspace.write("chat.json", JSON.stringify([{ role: "user", content: "Is there soup?" }]));
+  const words = ["generate", ...withAdapter, "--max-new-tokens", "3"];
+  const fromText = await workspace.json(...words, "--prompt", "food: bread");
+  const fromFile = await workspace.json(...words, "--prompt-file", "prompt.txt");
+  expect(fromFile["tokens"]).toEqual(fromText["tokens"]);
+  expect((await workspace.json(...words, "--messages", "chat.json"))["tokens"]).toHaveLength(3);
+  expect(await workspace.deltafit(...words, "--prompt", "a", "--prompt-file", "prompt.txt")).toEqual({
+    exitCode: 2,
+    stdout: "",
+    stderr:
+      "error: Expected one of --prompt, --prompt-file and --messages.\n" +
+      'hint: For example: deltafit generate --prompt "Once upon a time"\n',
+  });
+});
+
+test("merge writes a model that computes the same without the adapter", async () => {
+  const workspace = await trainedWorkspace();
+  const merged = await workspace.json("merge", ...withAdapter, "--out", "merged");
+  expect(merged).toEqual({
+    out: "merged",
+    mergedModules: 14,
+    maxAbsLogitDifference: anyNumber,
+    bytes: fs.statSync(workspace.at("merged", "model.safetensors")).size,
+    untied: [],
+    changedWith: [],
+  });
+  expect(merged["maxAbsLogitDifference"]).toBeLessThan(1e-4);
+  const evaluated = async (...words: string[]) =>
+    (await workspace.json("evaluate", "--data", "data.jsonl", ...words))["metrics"] as Record<string, number>;
+  const [separate, together, base] = [
+    await evaluated(...withAdapter),
+    await evaluated("--model", "merged"),
+    await evaluated("--model", "model"),
+  ];
+  expect(together["loss"]).toBeCloseTo(separate["loss"]!, 4);
+  expect(separate["loss"]).toBeLessThan(base["loss"]! - 0.01);
+});
+
+test("merging a classifier keeps its head, and the names of its labels", async () => {
+  const workspace = createWorkspace();
+  await writeTinyModel(workspace);
+  writeLabelledData(workspace);
+  const task = ["--model", "model", "--task", "classification", "--data", "labelled.jsonl"];
+  await workspace.json("train", ...task, "--steps", "4", "--out", "adapter");
+  const merged = await workspace.json("merge", ...withAdapter, "--out", "merged");
+  expect(merged["maxAbsLogitDifference"]).toBeLessThan(1e-5);
+  // Of the two labels, "good" alone would get the id of "bad" if its name were not known.
+  workspace.write("good.jsonl", '{"sentence": "The soup was good.", "label": "good"}\n');
+  const evaluate = ["evaluate", "--data", "good.jsonl", "--metrics", "loss"];
+  const separate = await workspace.json(...evaluate, ...withAdapter);
+  const together = await workspace.json(...evaluate, "--model", "merged");
+  const other = await workspace.json(...evaluate, ...withAdapter, "--data", "labelled.jsonl");
+  const lossOf = ({ metrics }: Record<string, unknown>) => (metrics as { loss: number }).loss;
+  expect(lossOf(together)).toBeCloseTo(lossOf(separate), 5);
+  expect(lossOf(other)).not.toBeCloseTo(lossOf(separate), 5);
+});
+
+test("inspect tells a model, an adapter and data apart", async () => {
+  const workspace = await trainedWorkspace();
+  const model = await workspace.json("inspect", "model");
+  expect(model).toMatchObject({ kind: "model", modelType: "llama", parameters: 70_224, problems: [] });
+  const adapter = await workspace.json("inspect", "adapter");
+  expect(adapter).toMatchObject({
+    kind: "adapter",
+    methodType: "LORA",
+    taskType: "CAUSAL_LM",
+    baseModel: "model",
+    problems: [],
+    notes: { task: "causal-lm" },
+  });
+  const data = await workspace.json("inspect", "data.jsonl", "--model", "model");
+  expect(data).toMatchObject({ kind: "data", task: "causal-lm", examples: 12, dropped: [], truncated: 0 });
+  writeLabelledData(workspace);
+  const labelled = await workspace.deltafit("inspect", "labelled.jsonl", "--model", "model");
+  expect(labelled.exitCode).toBe(0);
+  expect(labelled.stdout).toMatchInlineSnapshot(`
+    "data: labelled.jsonl, for classification
+    format: labelled-text, read from "sentence", "label"
+      12 examples, 60 tokens, 12 of them supervised; longest 5
+      label bad: 6
+      label good: 6
+
+    the first example:
+    token  |   id | label
+    The    |  445 |
+    Ġbread | 1248 |
+    Ġwas   |  305 |
+    Ġgood  |  499 |
+    .      |   51 |
+    label of the example: 1
+    "
+  `);
+});
+
+test("bench step measures steps on every token", async () => {
+  const workspace = createWorkspace();
+  workspace.write("config.json", JSON.stringify(tinyLlama));
+  const shape = [
+    "--model",
+    "config.json",
+    "--random-weights",
+    "0",
+    "--batch-size",
+    "2",
+    "--sequence-length",
+    "16",
+  ];
+  const result = await workspace.json("bench", "step", ...shape, "--repeat", "3", "--threads", "1");
+  expect(result).toEqual({
+    tokensPerSecond: anyNumber,
+    stepMilliseconds: { median: anyNumber, min: anyNumber, all: anyList },
+    peakMemoryBytes: anyNumber,
+    graphNodes: anyNumber,
+    startMilliseconds: anyNumber,
+    trainableParameters: 896,
+    losses: anyList,
+  });
+  const { median, all } = result["stepMilliseconds"] as { median: number; all: number[] };
+  expect(all).toHaveLength(3);
+  expect(result["tokensPerSecond"]).toBeCloseTo(32_000 / median, 3);
+  const classified = await workspace.json(
+    "bench",
+    "step",
+    ...shape,
+    "--repeat",
+    "1",
+    "--task",
+    "classification",
+  );
+  expect(classified["losses"]).toHaveLength(2);
+});
+
+test("help fits 80 columns, names every flag and gives an example", async () => {
+  const workspace = createWorkspace();
+  for (const command of ["train", "generate", "evaluate", "merge", "inspect", "bench step"]) {
+    const { exitCode, stdout, stderr } = await workspace.deltafit(...command.split(" "), "--help");
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
+    expect(stdout).toContain(`Example:\n  deltafit ${command} `);
+    expect(stdout).toContain("--json ");
+  }
+  const { version } = JSON.parse(fs.readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  expect(await workspace.deltafit("--version")).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: "" });
+});

@@ -1,0 +1,359 @@
+/**
+ * @file Methods against PEFT: logits, loss, gradients, merging, ten steps of training, saving and greedy tokens, all
+ * starting from an adapter that PEFT saved.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { createAdapter, withValues } from "../../src/adapters/adapter.ts";
+import type { Adapter, BoundAdapter } from "../../src/adapters/adapter.ts";
+import { loadAdapter } from "../../src/adapters/folder.ts";
+import { formatOf } from "../../src/adapters/method-table.ts";
+import type { MethodType } from "../../src/adapters/method-table.ts";
+import type { Base } from "../../src/base/base.ts";
+import { readJsonFile } from "../../src/files/json.ts";
+import { entryValues } from "../../src/methods/layout.ts";
+import type { LayoutEntry } from "../../src/methods/layout.ts";
+import type { TaskBatch } from "../../src/tasks/feeds.ts";
+import type { Tensor } from "../../src/tensor/tensor.ts";
+import { languageObjective } from "../../src/training/objective.ts";
+import type { ParameterGroups } from "../../src/training/optimiser.ts";
+import { scheduleFactor } from "../../src/training/schedule.ts";
+import { Trainer } from "../../src/training/trainer.ts";
+import { checkMerged, checkSavedAgain } from "./adapter-files.ts";
+import {
+  CaseFailure,
+  caseFolders,
+  compare,
+  floats,
+  readBatch,
+  readTensors,
+  tolerances,
+  widened,
+} from "./cases.ts";
+import type { Tolerance } from "./cases.ts";
+import {
+  checkGenerated,
+  compareOutput,
+  computeLogits,
+  computeLoss,
+  openCaseBase,
+  sessionOptions,
+} from "./computed.ts";
+import { CaseSkipped, skipOn } from "./section.ts";
+import type { ReferenceCase, ReferenceFolders, ReferenceSection } from "./section.ts";
+
+const caseSchema = z.looseObject({
+  base: z.string(),
+  task: z.string(),
+  settings: z.looseObject({ subset: z.string().optional() }),
+  optimiser: z.looseObject({
+    lr: z.number(),
+    betas: z.tuple([z.number(), z.number()]),
+    eps: z.number(),
+    weight_decay: z.number(),
+    schedule: z.literal("linear_with_warmup"),
+    warmup_steps: z.int(),
+    steps: z.int(),
+    max_grad_norm: z.number(),
+  }),
+  param_groups: z
+    .array(z.looseObject({ lr: z.number(), weight_decay: z.number(), params: z.array(z.string()) }))
+    .optional(),
+  lrs: z.array(z.array(z.number())),
+  grad_norms: z.array(z.number()),
+  final_loss: z.number(),
+  parameters: z.looseObject({ trainable: z.int() }),
+  without_gradient: z.array(z.string()),
+  merged_logits_diff: z.number().optional(),
+  fp64_gap: z
+    .looseObject({
+      // What is no number in float64 is null.
+      logits: z.number().nullable(),
+      grad: z.number().nullable(),
+      losses: z.number().nullable(),
+      trained: z.record(z.string(), z.number().nullable()),
+      grad_norms: z.number().nullish(),
+      trained_logits: z.number().nullish(),
+    })
+    .nullish(),
+});
+
+type CaseInfo = z.output<typeof caseSchema>;
+
+/** A case as its files describe it, opened. */
+interface MethodCase {
+  readonly folder: string;
+  readonly info: CaseInfo;
+  readonly base: Base;
+  readonly batch: TaskBatch;
+  readonly expected: ReadonlyMap<string, Tensor>;
+  /** For logits, losses before training and merged weights. */
+  readonly tolerance: Tolerance;
+}
+
+export const methods: ReferenceSection = (folders) =>
+  caseFolders(folders.root, "methods").flatMap((name): ReferenceCase[] => {
+    const converted = join(folders.root, "methods", name, "converted");
+    const whole = { name: `methods/${name}`, check: () => checkMethod(name, folders) };
+    if (!existsSync(converted)) return [whole];
+    return [whole, { name: `methods/${name}/converted`, check: () => checkConverted(name, folders) }];
+  });
+
+async function openCase(name: string, root: string): Promise<MethodCase> {
+  const folder = join(root, "methods", name);
+  const info = caseSchema.parse(readJsonFile(join(folder, "case.json")));
+  const base = await openCaseBase(join(root, info.base), info.task);
+  const batch = readBatch(folder, "forward");
+  if (!batch) throw new CaseFailure("inputs.json has no batch called forward");
+  const expected = readTensors(join(folder, "expected.safetensors"));
+  return {
+    folder,
+    info,
+    base,
+    batch,
+    expected,
+    tolerance: widened(tolerances.values, info.fp64_gap?.logits),
+  };
+}
+
+async function checkMethod(name: string, { root, scratch }: ReferenceFolders): Promise<void> {
+  const opened = await openCase(name, root);
+  const { folder, info, base, batch, expected, tolerance } = opened;
+  const isSubset = info.settings.subset !== undefined;
+  const adapter = await startingAdapter(opened);
+  const logits = await computeLogits(base, [adapter], batch);
+  compareOutput("logits", logits, "logits", floats(expected, "logits"), batch, tolerance);
+  const loss = await computeLoss(base, [adapter], batch);
+  compare("loss", { shape: [], data: [loss] }, floats(expected, "loss"), tolerance);
+  if (!isSubset) {
+    await checkMerged({
+      base,
+      adapter,
+      batch,
+      expected,
+      tolerance,
+      logitsDifference: info.merged_logits_diff,
+    });
+    await checkSavedAgain(join(folder, "adapter"), join(scratch, name), adapter, base);
+  }
+  await checkGenerated(folder, expected, base, [adapter]);
+  await checkTraining(opened, adapter);
+}
+
+/** The plain LoRA that PEFT made of a trained adapter whose start changed the base. */
+async function checkConverted(name: string, { root }: ReferenceFolders): Promise<void> {
+  const { folder, base, batch, expected, tolerance } = await openCase(name, root);
+  const adapter = loadAdapter(join(folder, "converted"), base);
+  const computed = await computeLogits(base, [adapter], batch);
+  compareOutput(
+    "converted: logits",
+    computed,
+    "logits",
+    floats(expected, "trained_logits"),
+    batch,
+    tolerance,
+  );
+}
+
+/** The adapter that PEFT saved; for subsets of the base's own parameters a method of deltafit that trains them. */
+async function startingAdapter({ folder, info, base }: MethodCase): Promise<Adapter> {
+  const { subset } = info.settings;
+  if (subset === undefined)
+    return skipOn(["method-unsupported"], () => loadAdapter(join(folder, "adapter"), base));
+  if (subset !== ".*") throw new CaseSkipped(`training the parameters ${subset} is not implemented`);
+  return createAdapter({ base, type: "FULL", configuration: {}, seed: 0 });
+}
+
+/** Training in ten steps; and the same gradient from a graph that is cut into parts as for long batches. */
+async function checkTraining(opened: MethodCase, adapter: Adapter): Promise<void> {
+  const nameOf = peftNames(adapter, opened.base);
+  await withTrainer(opened, adapter, nameOf, isWhole, async (trainer) => {
+    await checkGradients(opened, trainer, nameOf);
+    await checkCurve(opened, trainer);
+    await checkTrained(opened, withValues<MethodType>(adapter, trainer.parameters), nameOf);
+  });
+  await withTrainer(opened, adapter, nameOf, isInParts, async (trainer) => {
+    if ((opened.batch.inputIds.shape[1] ?? 0) % trainer.objective.lengthMultiple === 0)
+      await checkGradients(opened, trainer, nameOf);
+  });
+}
+
+interface BatchSize {
+  readonly batchSize: number;
+  readonly sequenceLength: number;
+}
+
+const isWhole: BatchSize = { batchSize: 3, sequenceLength: 16 };
+/** So large that attention is computed in blocks, and the logits of even these small vocabularies in parts. */
+const isInParts: BatchSize = { batchSize: 2000, sequenceLength: 256 };
+
+async function withTrainer(
+  { info, base }: MethodCase,
+  adapter: Adapter,
+  nameOf: PeftNames,
+  size: BatchSize,
+  use: (trainer: Trainer<TaskBatch>) => Promise<void>,
+): Promise<void> {
+  const { optimiser, param_groups: groups } = info;
+  const trainer = await Trainer.create({
+    objective: languageObjective({ base, adapters: [adapter], ...size }),
+    parameters: adapter.values,
+    optimiser: {
+      betas: optimiser.betas,
+      epsilon: optimiser.eps,
+      weightDecay: groups ? 1 : optimiser.weight_decay,
+      clip: optimiser.max_grad_norm,
+    },
+    groups: groups && groupsOf(groups, optimiser.lr, nameOf),
+    seed: 0,
+    session: sessionOptions,
+  });
+  try {
+    await use(trainer);
+  } finally {
+    await trainer.dispose();
+  }
+}
+
+/** The loss; and every gradient of the file has a parameter here, every parameter here a gradient there. */
+async function checkGradients(
+  { info, batch, expected, tolerance }: MethodCase,
+  trainer: Trainer<TaskBatch>,
+  nameOf: PeftNames,
+): Promise<void> {
+  const { loss, gradient, count } = await trainer.gradient([batch]);
+  compare("training: loss", { shape: [], data: [loss] }, floats(expected, "loss"), tolerance);
+  const { entries, size } = trainer.objective.layout;
+  const wanted = new Map(
+    [...expected.keys()].flatMap((key) =>
+      key.startsWith("grad.") ? [[canonicalName(key.slice("grad.".length)), key] as const] : [],
+    ),
+  );
+  for (const entry of entries) {
+    const name = nameOf(entry);
+    const key = wanted.get(name);
+    if (key === undefined) throw new CaseFailure(`PEFT has no gradient of ${name}`);
+    wanted.delete(name);
+    const data = entryValues(gradient, entry).map((value) => value / count);
+    const bound = widened(tolerances.gradients, info.fp64_gap?.grad);
+    compare(key, { shape: entry.shape, data }, floats(expected, key), bound);
+  }
+  if (wanted.size > 0)
+    throw new CaseFailure(`deltafit has no gradient for ${[...wanted.values()].join(", ")}`);
+  // PEFT also counts what is trainable in name only: frozen originals of saved modules, which get no gradient.
+  if (info.without_gradient.length === 0 && size !== info.parameters.trainable)
+    throw new CaseFailure(`${size} trained parameters, expected ${info.parameters.trainable}`);
+}
+
+async function checkCurve({ info, expected, batch }: MethodCase, trainer: Trainer<TaskBatch>): Promise<void> {
+  const { lr, warmup_steps: warmup, steps } = info.optimiser;
+  const tolerance = widened(tolerances.curve, info.fp64_gap?.losses);
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for (let step = 0; step < steps; step++) {
+    const rate = lr * scheduleFactor("linear", step, warmup, steps);
+    if (!info.param_groups) {
+      const wanted = info.lrs[step]?.[0] ?? NaN;
+      compare(
+        `lrs[${step}]`,
+        { shape: [], data: [rate] },
+        { shape: [], data: [wanted] },
+        { absolute: 1e-12, relative: 1e-12 },
+      );
+    }
+    const result = await trainer.step([batch], rate);
+    losses.push(result.loss);
+    norms.push(result.gradientNorm);
+  }
+  compare("losses", { shape: [steps], data: losses }, floats(expected, "losses"), tolerance);
+  compareNorms(norms, info);
+  const { loss } = await trainer.gradient([batch]);
+  compare("final_loss", { shape: [], data: [loss] }, { shape: [], data: [info.final_loss] }, tolerance);
+}
+
+/** Norms are of given gradients up to the first update that moves anything; then they depend on what is trained. */
+function compareNorms(
+  actual: readonly number[],
+  { grad_norms: expected, lrs, fp64_gap: gap }: CaseInfo,
+): void {
+  const first = lrs.findIndex((groups) => groups.some((rate) => rate > 0));
+  const part = (from: number, to: number | undefined, tolerance: Tolerance) => {
+    const [data, wanted] = [actual.slice(from, to), expected.slice(from, to)];
+    compare(`grad_norms, from ${from}`, { shape: [], data }, { shape: [], data: wanted }, tolerance);
+  };
+  part(0, first + 1, tolerances.gradients);
+  part(first + 1, undefined, widened(tolerances.trained, gap?.grad_norms));
+}
+
+/** What training arrived at against what PEFT's arrived at, and the logits of PEFT's own trained adapter. */
+async function checkTrained(
+  { folder, info, base, batch, expected, tolerance }: MethodCase,
+  adapter: Adapter,
+  nameOf: PeftNames,
+): Promise<void> {
+  const wantedLogits = floats(expected, "trained_logits");
+  const wanted = trainedValues(join(folder, "trained"), adapter, base);
+  const stored = await computeLogits(base, [withValues<MethodType>(adapter, wanted)], batch);
+  compareOutput("trained, loaded: logits", stored, "logits", wantedLogits, batch, tolerance);
+  const driven = new Set(Object.keys(info.fp64_gap?.trained ?? {}).map(canonicalName));
+  for (const entry of adapter.layout.entries) {
+    if (driven.has(nameOf(entry))) continue;
+    const [actual, expectedValues] = [entryValues(adapter.values, entry), entryValues(wanted, entry)];
+    compare(
+      `trained ${entry.key}`,
+      { shape: entry.shape, data: actual },
+      { shape: entry.shape, data: expectedValues },
+      tolerances.trained,
+    );
+  }
+  const computed = await computeLogits(base, [adapter], batch);
+  const bound = widened(tolerances.trained, info.fp64_gap?.trained_logits);
+  compareOutput("trained_logits", computed, "logits", wantedLogits, batch, bound);
+}
+
+function trainedValues(folder: string, { layout }: Adapter, base: Base): Float32Array {
+  const subset = join(folder, "subset.safetensors");
+  if (!existsSync(subset)) return loadAdapter(folder, base).values;
+  const tensors = readTensors(subset);
+  const values = new Float32Array(layout.size);
+  for (const entry of layout.entries) entryValues(values, entry).set(floats(tensors, entry.key).data);
+  return values;
+}
+
+/** The name of a parameter in PEFT, in the form of `canonicalName`. */
+type PeftNames = (entry: LayoutEntry) => string;
+
+function peftNames<Type extends MethodType>(adapter: BoundAdapter<Type>, base: Base): PeftNames {
+  if (adapter.methodType === "FULL") return ({ key }) => key;
+  const fileName = formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
+  return ({ key }) => fileName(key);
+}
+
+/** A name of PEFT's `named_parameters()` as it stands in an adapter file: without the adapter's name. */
+function canonicalName(parameter: string): string {
+  return parameter
+    .replace(".modules_to_save.default", "")
+    .replace(/\.default(?=\.|$)/, "")
+    .replace(/\.lora_magnitude_vector\.weight$/, ".lora_magnitude_vector");
+}
+
+/** Factors of the learning rate and absolute weight decays, for a setting of weight decay 1. */
+function groupsOf(
+  groups: NonNullable<CaseInfo["param_groups"]>,
+  rate: number,
+  nameOf: PeftNames,
+): ParameterGroups {
+  const byName = new Map(
+    groups.flatMap((group) => group.params.map((name) => [canonicalName(name), group] as const)),
+  );
+  const groupOf = (entry: LayoutEntry) => {
+    const group = byName.get(nameOf(entry));
+    if (!group) throw new CaseFailure(`PEFT has no parameter group for ${nameOf(entry)}`);
+    return group;
+  };
+  return {
+    rate: (entry) => groupOf(entry).lr / rate,
+    decay: (entry) => groupOf(entry).weight_decay,
+  };
+}
