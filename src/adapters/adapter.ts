@@ -48,10 +48,8 @@ export interface CreateAdapterOptions<Type extends MethodType> {
  * @throws DeltafitError `target-unmatched`, `config-invalid` or `method-unsupported`.
  */
 export function createAdapter<Type extends MethodType>(options: CreateAdapterOptions<Type>): Adapter<Type> {
-  const { base, type, seed, name = "default" } = options;
-  const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
-  const configuration = entry.withSavedModules(options.configuration, trainedWithAdapter(base));
-  const adapter = bindAdapter(base, { name, type, configuration, extraConfiguration: {} });
+  const { base, seed } = options;
+  const adapter = bindNewAdapter(options);
   const values = new Float32Array(adapter.layout.size);
   for (const [index, { key, initial }] of adapter.method.parameters.entries()) {
     const entryOfLayout = adapter.layout.entries[index];
@@ -60,11 +58,25 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
         initial({
           random: keyedGenerator(seed, key),
           base: (parameter) => base.read(parameter),
-          earlier: (other) => entryValues(values, findEntry(adapter.layout, name, other)),
+          earlier: (other) => entryValues(values, findEntry(adapter.layout, adapter.name, other)),
         }),
       );
   }
   return withValues(adapter, values);
+}
+
+/** A new adapter fitted to a base's shapes, without values: what is trained follows from it. */
+export function bindNewAdapter<Type extends MethodType>({
+  base,
+  type,
+  configuration,
+  name = "default",
+}: Omit<CreateAdapterOptions<Type>, "seed" | "base"> & {
+  readonly base: Pick<AdaptableBase, "modules" | "newParameters" | "settings">;
+}): BoundAdapter<Type> {
+  const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
+  const whole = entry.withSavedModules(configuration, trainedWithAdapter(base));
+  return bindAdapter(base, { name, type, configuration: whole, extraConfiguration: {} });
 }
 
 /** An adapter without its values. */
@@ -99,7 +111,7 @@ export function withValues<Type extends MethodType>(
 const tasksWithOwnHead: readonly Task[] = ["classification", "regression", "token-classification"];
 
 /** Modules that must be trained whole: the task's head, and what starts random because the checkpoint lacks it. */
-function trainedWithAdapter(base: AdaptableBase): string[] {
+function trainedWithAdapter(base: Pick<AdaptableBase, "modules" | "newParameters" | "settings">): string[] {
   const head = tasksWithOwnHead.includes(base.settings.task) ? base.modules.headModules : [];
   const others = base.newParameters.filter((parameter) => !insideModule(head, parameter)).map(moduleOf);
   return [...head, ...new Set(others)];

@@ -286,10 +286,10 @@ describe("other files", () => {
 
 describe("a configuration that cannot be honoured", () => {
   const cases: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-    DoRA: { use_dora: true },
-    "trainable tokens": { trainable_token_indices: [1, 2] },
+    "quantised steps": { use_qalora: true },
+    "replicated layers": { layer_replication: [[0, 1]] },
     "a base that was changed": { init_lora_weights: "pissa" },
-    "another method": { peft_type: "LOHA" },
+    "another method": { peft_type: "XLORA" },
     "a wrong type": { r: "8", lora_dropout: 2 },
     "an unknown target": { target_modules: ["q_porj"] },
     "a slow pattern": { target_modules: "(([a-z_.0-9]+)+)+!" },

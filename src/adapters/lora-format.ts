@@ -6,23 +6,23 @@ import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
 import { parseWithSchema } from "../files/json.ts";
 import { loraKinds } from "../methods/lora.ts";
-import type { LoraConfiguration } from "../methods/lora.ts";
+import type { LoraConfiguration, LoraTokens } from "../methods/lora.ts";
 import { matchTargets } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
 import {
   biasNames,
   fanInFanOut,
+  patternSchema,
   refuseFields,
   shown,
   targetFieldDefaults,
   targetFields,
   targetsFromPeft,
   targetsToPeft,
+  tokenListSchema,
   wrappedNames,
 } from "./peft-fields.ts";
-
-const patternSchema = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value).nullish();
 
 const bias = biasNames("lora_only");
 
@@ -37,6 +37,7 @@ const understoodFields = {
   bias: bias.schema,
   lora_bias: z.boolean().default(false),
   use_dora: z.boolean().default(false),
+  trainable_token_indices: z.union([tokenListSchema, z.record(z.string(), tokenListSchema)]).nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
   // PEFT corrects a wrong value with a warning; the layout of the base's own matrices decides.
   fan_in_fan_out: z.boolean().nullish(),
@@ -50,7 +51,6 @@ const unimplemented = {
   use_bdlora: false,
   layer_replication: null,
   target_parameters: [],
-  trainable_token_indices: [],
   alora_invocation_tokens: null,
   megatron_config: null,
   loftq_config: {},
@@ -110,6 +110,7 @@ export const loraFormat: AdapterFormat<LoraConfiguration> = {
       bias: bias.fromPeft(fields.bias),
       loraBias: fields.lora_bias,
       magnitude: fields.use_dora,
+      tokens: tokensFromPeft(fields.trainable_token_indices, context.where),
       initialWeights: initialWeightsFromPeft(fields.init_lora_weights ?? true, context.where),
     };
   },
@@ -128,10 +129,33 @@ export const loraFormat: AdapterFormat<LoraConfiguration> = {
       alpha_pattern: configuration.alphaPattern ?? {},
       lora_bias: configuration.loraBias,
       use_dora: configuration.magnitude,
+      trainable_token_indices: tokensToPeft(configuration.tokens),
     };
   },
   fileNames: (configuration, modules) => wrappedNames(configuration, modules, loraKinds),
 };
+
+/** A list for the model's own token embedding, or one list by the embedding's name. */
+function tokensFromPeft(
+  value: readonly number[] | Readonly<Record<string, readonly number[]>> | null | undefined,
+  where: string,
+): LoraTokens | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (Array.isArray(value)) return value.length === 0 ? undefined : { ids: value as readonly number[] };
+  const [first, ...others] = Object.entries(value as Readonly<Record<string, readonly number[]>>);
+  if (first === undefined) return undefined;
+  if (others.length === 0) return { embedding: first[0], ids: first[1] };
+  throw new DeltafitError(
+    "method-unsupported",
+    `${where}: trainable_token_indices names ${others.length + 1} modules; expected the token embedding alone.`,
+    "An output embedding that shares the token embedding's table changes with it.",
+  );
+}
+
+function tokensToPeft(tokens: LoraTokens | undefined): unknown {
+  if (tokens === undefined) return null;
+  return tokens.embedding === undefined ? [...tokens.ids] : { [tokens.embedding]: [...tokens.ids] };
+}
 
 function initialWeightsFromPeft(value: boolean | string, where: string): LoraConfiguration["initialWeights"] {
   if (typeof value === "boolean" || value === "gaussian") return value;

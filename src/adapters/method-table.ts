@@ -12,10 +12,28 @@ import { vera } from "../methods/vera.ts";
 import type { VeraConfiguration } from "../methods/vera.ts";
 import { ia3 } from "../methods/ia3.ts";
 import type { Ia3Configuration } from "../methods/ia3.ts";
+import { loha } from "../methods/loha.ts";
+import type { LohaConfiguration } from "../methods/loha.ts";
+import { lokr } from "../methods/lokr.ts";
+import type { LokrConfiguration } from "../methods/lokr.ts";
+import { trainableTokens } from "../methods/trainable-tokens.ts";
+import type { TrainableTokensConfiguration } from "../methods/trainable-tokens.ts";
+import { lnTuning } from "../methods/ln-tuning.ts";
+import type { LnTuningConfiguration } from "../methods/ln-tuning.ts";
+import { bitFit } from "../methods/bitfit.ts";
+import type { BitFitConfiguration } from "../methods/bitfit.ts";
+import { headOnly } from "../methods/head-only.ts";
+import type { HeadOnlyConfiguration } from "../methods/head-only.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
+import { bitFitFormat } from "./bitfit-format.ts";
+import { headOnlyFormat } from "./head-only-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
+import { lnTuningFormat } from "./ln-tuning-format.ts";
+import { trainableTokensFormat } from "./trainable-tokens-format.ts";
+import { lokrFormat } from "./lokr-format.ts";
+import { lohaFormat } from "./loha-format.ts";
 import { ia3Format } from "./ia3-format.ts";
 import { veraFormat } from "./vera-format.ts";
 
@@ -24,6 +42,12 @@ export interface MethodConfigurations {
   readonly LORA: LoraConfiguration;
   readonly VERA: VeraConfiguration;
   readonly IA3: Ia3Configuration;
+  readonly LOHA: LohaConfiguration;
+  readonly LOKR: LokrConfiguration;
+  readonly TRAINABLE_TOKENS: TrainableTokensConfiguration;
+  readonly LN_TUNING: LnTuningConfiguration;
+  readonly BITFIT: BitFitConfiguration;
+  readonly HEAD_ONLY: HeadOnlyConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -47,10 +71,25 @@ function addSavedModules<Configuration extends { readonly modulesToSave?: readon
   };
 }
 
+function refuseSavedModules<Configuration>(configuration: Configuration, names: readonly string[]): Configuration {
+  if (names.length === 0) return configuration;
+  throw new DeltafitError(
+    "method-unsupported",
+    `The method trains no modules of the base besides, which ${names.join(", ")} would need.`,
+    "Use a method with modules_to_save, such as LoRA with trained tokens.",
+  );
+}
+
 export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodConfigurations[Type]> } = {
   LORA: { method: lora, withSavedModules: addSavedModules, format: loraFormat },
   VERA: { method: vera, withSavedModules: addSavedModules, format: veraFormat },
   IA3: { method: ia3, withSavedModules: addSavedModules, format: ia3Format },
+  LOHA: { method: loha, withSavedModules: addSavedModules, format: lohaFormat },
+  LOKR: { method: lokr, withSavedModules: addSavedModules, format: lokrFormat },
+  TRAINABLE_TOKENS: { method: trainableTokens, withSavedModules: refuseSavedModules, format: trainableTokensFormat },
+  LN_TUNING: { method: lnTuning, withSavedModules: addSavedModules, format: lnTuningFormat },
+  BITFIT: { method: bitFit, withSavedModules: addSavedModules, format: bitFitFormat },
+  HEAD_ONLY: { method: headOnly, withSavedModules: addSavedModules, format: headOnlyFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

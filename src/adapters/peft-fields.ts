@@ -21,6 +21,12 @@ const minimumShortened = 20;
 export const nameListSchema = z.array(z.string()).max(maximumNames);
 export const namesSchema = z.union([z.string(), nameListSchema]);
 
+/** Ids of tokens. */
+export const tokenListSchema = z.array(z.int().nonnegative()).max(maximumNames);
+
+/** Values of single modules by patterns over the ends of their paths. */
+export const patternSchema = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value).nullish();
+
 /** Fields about which modules are meant. */
 export const targetFields = {
   target_modules: namesSchema.nullish(),
@@ -81,7 +87,8 @@ function existingTargets(targets: ModuleNames, paths: readonly string[]): Module
 /** PEFT names the heads of all architectures at once; those that a model lacks mean nothing to it. */
 const optionalModules: readonly string[] = ["classifier", "score", "qa_outputs"];
 
-function existingModules(names: readonly string[], modules: ModuleTable): readonly string[] {
+/** The saved modules of a file that a model has. Names that are not a head's stay, for an error to name. */
+export function existingModules(names: readonly string[], modules: ModuleTable): readonly string[] {
   const exists = (name: string) =>
     [...modules.parameters.keys()].some((parameter) => savedWith([name], parameter));
   return names.filter((name) => !optionalModules.includes(name) || exists(name));

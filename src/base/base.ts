@@ -61,14 +61,11 @@ export interface OpenBaseOptions {
  * `architecture-unknown`; what reading the files throws.
  */
 export async function openBase(options: OpenBaseOptions): Promise<Base> {
-  const { path, name = path, task, randomWeights: weightSeed, headSeed = 0 } = options;
-  const configuration = readConfigurationFile(path.endsWith(".json") ? path : join(path, "config.json"));
-  const model = createModel(configuration);
-  const labels = labelNames(configuration);
-  const settings: TaskSettings = { task, labelCount: task === "regression" ? 1 : (options.labelCount ?? labelCountOf(configuration) ?? 2) };
-  const modules = surveyModel(model, settings);
-  const common = { name, configuration, model, settings, modules, labels };
-  const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, seed);
+  const { path, name = path, randomWeights: weightSeed, headSeed = 0 } = options;
+  const shape = openShape(options);
+  const { configuration, model, modules } = shape;
+  const common = { name, ...shape };
+  const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, modules, seed);
   const parameters = new Map([...modules.parameters.values()].map((parameter) => [parameter.name, parameter]));
   const storedOf = (given: string) => parameters.get(given)?.stored ?? given;
 
@@ -104,6 +101,24 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
     },
     source: { checkpoint, nameOf },
   };
+}
+
+/** What a configuration says of a model, before any weights: what `openBase` opens, and what counts and estimates need. */
+export type BaseShape = Pick<Base, "configuration" | "model" | "settings" | "modules" | "labels">;
+
+/**
+ * Reads a configuration and runs the forward pass of its model on shapes.
+ * @throws DeltafitError `config-invalid`, `architecture-unknown`, `usage-invalid`; what reading the file throws.
+ */
+export function openShape({ path, task, labelCount }: Pick<OpenBaseOptions, "path" | "task" | "labelCount">): BaseShape {
+  const configuration = readConfigurationFile(path.endsWith(".json") ? path : join(path, "config.json"));
+  const model = createModel(configuration);
+  const labels = labelNames(configuration);
+  const settings: TaskSettings = {
+    task,
+    labelCount: task === "regression" ? 1 : (labelCount ?? labelCountOf(configuration) ?? 2),
+  };
+  return { configuration, model, settings, modules: surveyModel(model, settings), labels };
 }
 
 const configurationSchema = z.record(z.string(), z.unknown());
@@ -190,10 +205,13 @@ function untrainedHead(name: string, tensors: readonly string[]): DeltafitError 
   );
 }
 
-/** Initial value of a parameter as transformers sets it: norms one, biases zero, matrices normal. */
-function newParameter({ name, shape }: BaseParameter, model: Model, seed: number): Float32Array {
+/** Initial value of a parameter as transformers sets it: norms one, biases zero, matrices and kernels normal. */
+function newParameter({ name, shape }: BaseParameter, model: Model, modules: ModuleTable, seed: number): Float32Array {
   const count = elementCount(shape);
-  if (shape.length === 1) return name.endsWith(".bias") ? new Float32Array(count) : new Float32Array(count).fill(1);
-  if (shape.length !== 2) throw internalError(`the parameter ${name} has no rule for its initial value.`);
+  if (shape.length === 1 && name.endsWith("bias")) return new Float32Array(count);
+  // A norm that adds something to its stored scale starts so that the sum is one.
+  if (shape.length === 1)
+    return new Float32Array(count).fill(1 - (modules.norms.get(name.replace(/\.weight$/, ""))?.offset ?? 0));
+  if (shape.length === 0) throw internalError(`the parameter ${name} has no rule for its initial value.`);
   return keyedGenerator(seed, name).normal(count, 0, model.initialDeviation);
 }

@@ -10,7 +10,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
-import { peakMemoryBytes } from "./memory.ts";
+import { peakMemoryBytes } from "./peak-memory.ts";
 import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
 import { findModel, openModel } from "./model.ts";
 import { randomTokens } from "./random-tokens.ts";

@@ -9,12 +9,13 @@ import { kebab } from "./flags.ts";
 import type { Flag, Given } from "./flags.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
+import { memory } from "./memory.ts";
 import { merge } from "./merge.ts";
 import { packageVersion } from "./package-files.ts";
 import { asDeltafitError, reportError, writeResult } from "./terminal.ts";
 import { train } from "./train.ts";
 
-const commands: readonly Command[] = [train, generate, evaluate, merge, inspect, benchStep];
+const commands: readonly Command[] = [train, generate, evaluate, merge, inspect, memory, benchStep];
 
 /** Commands of two words stand under their first one. */
 const groups: Readonly<Record<string, string>> = { bench: "measure speed and memory" };

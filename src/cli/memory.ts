@@ -1,4 +1,108 @@
-/** @file How much memory the process has used. */
+/** @file `deltafit memory`: what a run would need, from config.json alone, beside full fine-tuning. */
+import { openShape } from "../base/base.ts";
+import type { BaseShape } from "../base/base.ts";
+import type { BoundMethod } from "../methods/contract.ts";
+import { countParameters, estimateMemory, fullFineTuning } from "../memory/estimate.ts";
+import type { MemoryBytes } from "../memory/estimate.ts";
+import { buildTrainingGraph } from "../tasks/graphs.ts";
+import { partsOf } from "../training/objective.ts";
+import { defineCommand } from "./command.ts";
+import type { CommandResult } from "./command.ts";
+import { choice, wholeNumber, withDefault } from "./flags.ts";
+import type { FlagTable, FlagValues } from "./flags.ts";
+import { bindMethodFromFlags } from "./methods.ts";
+import { findModel } from "./model.ts";
+import { machineFlags, methodFlags, modelFlags, taskNames } from "./shared-flags.ts";
+import type { Terminal } from "./terminal.ts";
 
-/** Largest resident set so far; Node reports it in KiB everywhere. */
-export const peakMemoryBytes = (): number => process.resourceUsage().maxRSS * 1024;
+const group = "Run:";
+
+const flags = {
+  ...modelFlags,
+  task: withDefault(choice(taskNames), "Model:", "causal-lm", "what the model learns"),
+  ...methodFlags,
+  batchSize: withDefault(wholeNumber(1), group, 8, "rows of a batch"),
+  sequenceLength: withDefault(wholeNumber(2), group, 512, "tokens of a row"),
+  storage: machineFlags.storage,
+  recompute: machineFlags.recompute,
+} satisfies FlagTable;
+
+type Values = FlagValues<typeof flags>;
+
+export const memory = defineCommand({
+  name: "memory",
+  summary: "parameters and memory of a run, before it runs",
+  example: "deltafit memory --model config.json --batch-size 4 --sequence-length 256",
+  flags,
+  run,
+});
+
+async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
+  const { path } = await findModel(values.model, terminal);
+  const shape = openShape({ path, task: values.task });
+  const method = bindMethodFromFlags(shape, values.method, values);
+  const own = figuresOf(shape, method, values);
+  const full = figuresOf(shape, fullFineTuning(shape.modules), values);
+  return {
+    json: { ...own, fullFineTuning: full },
+    text: [
+      `${shape.model.modelType}, ${values.method}, ${values.batchSize} rows of ${values.sequenceLength} tokens`,
+      "",
+      table([
+        ["", values.method, "full"],
+        ["trained parameters", count(own.trainableParameters), count(full.trainableParameters)],
+        ["  of the task's head", count(own.headParameters), count(full.headParameters)],
+        ["all parameters", count(own.totalParameters), count(full.totalParameters)],
+        ["trained, on disk", megabytes(own.adapterBytes), megabytes(full.adapterBytes)],
+        ...categories.map(([name, key]) => [name, megabytes(own.bytes[key]), megabytes(full.bytes[key])]),
+      ]),
+    ].join("\n"),
+  };
+}
+
+const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
+  ["memory: weights", "weights"],
+  ["  gradients", "gradients"],
+  ["  optimizer", "optimizer"],
+  ["  activations", "activations"],
+  ["  workspace", "workspace"],
+  ["  in all", "total"],
+];
+
+function figuresOf({ model, modules, settings }: BaseShape, method: BoundMethod, values: Values) {
+  const { batchSize, sequenceLength, recompute } = values;
+  const parts = partsOf(model, sequenceLength, batchSize);
+  const { graph } = buildTrainingGraph({
+    model,
+    settings,
+    adapters: [{ name: "default", method, trainable: true }],
+    padding: !model.causal,
+    recompute,
+    ...parts,
+  });
+  const counts = countParameters(modules, method);
+  const { trainableParameters, headParameters, totalParameters } = counts;
+  return {
+    totalParameters,
+    trainableParameters,
+    headParameters,
+    adapterBytes: (trainableParameters + headParameters) * Float32Array.BYTES_PER_ELEMENT,
+    bytes: estimateMemory({ modules, method, graph, batchSize, length: sequenceLength, ...parts }),
+  };
+}
+
+const count = (value: number): string => value.toLocaleString("en-US");
+const megabytes = (bytes: number): string => `${count(Math.round(bytes / 1e5) / 10)} MB`;
+
+/** Columns aligned: the first to the left, the others to the right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
+  return rows
+    .map((cells) =>
+      cells
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart((widths[column] ?? 0) + 2)))
+        .join("")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,13 +1,21 @@
-/** @file The methods as the command line offers them: their names, and their configurations from flags. */
-import { createAdapter } from "../adapters/adapter.ts";
+/**
+ * @file The methods as the command line offers them: their names, and their configurations from flags. A setting that
+ * a method's configuration does not have is refused when its flag is given.
+ */
+import { bindNewAdapter, createAdapter } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import { defaultTargets } from "../adapters/method-table.ts";
-import type { MethodType } from "../adapters/method-table.ts";
-import type { Base } from "../base/base.ts";
+import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
+import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
+import type { BoundMethod } from "../methods/contract.ts";
+import { ia3Defaults } from "../methods/ia3.ts";
+import { lohaDefaults } from "../methods/loha.ts";
+import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
 import type { BiasTraining } from "../methods/saved-modules.ts";
 import type { ModuleNames } from "../methods/targets.ts";
+import { veraDefaults } from "../methods/vera.ts";
 import { kebab } from "./flags.ts";
 
 /** What the flags of methods say; `undefined` and false where a flag is not given. */
@@ -22,75 +30,103 @@ export interface MethodValues {
   readonly rankPattern: Readonly<Record<string, number>> | undefined;
   readonly alphaPattern: Readonly<Record<string, number>> | undefined;
   readonly rankStabilised: boolean;
+  readonly magnitude: boolean;
+  readonly feedForward: readonly string[] | undefined;
+  readonly projectionSeed: number | undefined;
   readonly bias: BiasTraining | undefined;
   readonly modulesToSave: readonly string[] | undefined;
 }
 
-interface MethodRow {
+type SettingName = keyof MethodValues;
+
+const targetSettings = ["targets", "targetsPattern", "layersToTransform", "modulesToSave"] as const;
+const patternSettings = ["rank", "alpha", "rankPattern", "alphaPattern", "exclude"] as const;
+
+interface MethodRow<Type extends MethodType> {
+  readonly type: Type;
   /** Learning rate where none is given. */
   readonly learningRate: number;
   /** Flags the method has a use for. */
-  readonly uses: readonly (keyof MethodValues)[];
-  readonly create: (base: Base, values: MethodValues, seed: number) => Adapter;
+  readonly uses: readonly SettingName[];
+  readonly configure: (values: MethodValues, modelType: string) => MethodConfigurations[Type];
 }
 
-const rows: Readonly<Record<Lowercase<MethodType>, MethodRow>> = {
-  lora: {
+const row = <Type extends MethodType>(definition: MethodRow<Type>): MethodRow<Type> => definition;
+
+const rows = {
+  lora: row({
+    type: "LORA",
     learningRate: 5e-4,
-    uses: [
-      "rank",
-      "alpha",
-      "dropout",
-      "targets",
-      "targetsPattern",
-      "exclude",
-      "layersToTransform",
-      "rankPattern",
-      "alphaPattern",
-      "rankStabilised",
-      "bias",
-      "modulesToSave",
-    ],
-    create(base, values, seed) {
-      const {
-        rank = loraDefaults.rank,
-        alpha = 2 * rank,
-        dropout = 0,
-        rankStabilised,
-        bias = "none",
-      } = values;
-      const { exclude, layersToTransform, rankPattern, alphaPattern, modulesToSave } = values;
-      const targets = targetsOf(values) ?? defaultTargets("LORA", base.model.modelType);
-      const patterns = { rankPattern, alphaPattern };
-      const modules = { targets, exclude, layersToTransform, modulesToSave };
-      return createAdapter({
-        base,
-        type: "LORA",
-        configuration: {
-          ...loraDefaults,
-          rank,
-          alpha,
-          dropout,
-          rankStabilised,
-          bias,
-          ...patterns,
-          ...modules,
-        },
-        seed,
-      });
+    uses: [...targetSettings, ...patternSettings, "dropout", "rankStabilised", "magnitude", "bias"],
+    configure(values, modelType) {
+      const { rank = loraDefaults.rank, alpha = 2 * rank, rankStabilised, magnitude } = values;
+      const common = given(values, [...patternSettings, "dropout", "bias"]);
+      return { ...loraDefaults, ...targeting("LORA", values, modelType), ...common, rank, alpha, rankStabilised, magnitude };
     },
-  },
-  full: {
-    learningRate: 5e-5,
-    uses: [],
-    create: (base, _values, seed) => createAdapter({ base, type: "FULL", configuration: {}, seed }),
-  },
+  }),
+  vera: row({
+    type: "VERA",
+    learningRate: 4e-3,
+    uses: [...targetSettings, "rank", "dropout", "bias", "projectionSeed"],
+    configure: (values, modelType) => ({
+      ...veraDefaults,
+      ...targeting("VERA", values, modelType),
+      ...given(values, ["rank", "dropout", "bias", "projectionSeed"]),
+    }),
+  }),
+  ia3: row({
+    type: "IA3",
+    learningRate: 5e-3,
+    uses: [...targetSettings, "exclude", "feedForward"],
+    configure: (values, modelType) => ({
+      ...ia3Defaults,
+      ...targeting("IA3", values, modelType),
+      ...given(values, ["exclude", "feedForward"]),
+    }),
+  }),
+  loha: row({
+    type: "LOHA",
+    learningRate: 5e-4,
+    uses: [...targetSettings, ...patternSettings],
+    configure: (values, modelType) => ({
+      ...lohaDefaults,
+      ...targeting("LOHA", values, modelType),
+      ...given(values, patternSettings),
+    }),
+  }),
+  lokr: row({
+    type: "LOKR",
+    learningRate: 5e-4,
+    uses: [...targetSettings, ...patternSettings],
+    configure: (values, modelType) => ({
+      ...lokrDefaults,
+      ...targeting("LOKR", values, modelType),
+      ...given(values, patternSettings),
+    }),
+  }),
+  full: row({ type: "FULL", learningRate: 5e-5, uses: [], configure: () => ({}) }),
 };
 
-export const methodNames = Object.keys(rows) as (keyof typeof rows)[];
 export type MethodName = keyof typeof rows;
+export const methodNames = Object.keys(rows) as MethodName[];
 
 export const defaultLearningRate = (method: MethodName): number => rows[method].learningRate;
+
+/** Which modules are adapted: what the flags name, else PEFT's choice for the architecture. */
+function targeting(type: MethodType, values: MethodValues, modelType: string) {
+  const { layersToTransform, modulesToSave } = values;
+  return { targets: targetsOf(values) ?? defaultTargets(type, modelType), layersToTransform, modulesToSave };
+}
+
+/** The settings whose flags were given. */
+function given<Name extends SettingName>(values: MethodValues, settings: readonly Name[]): { [K in Name]?: NonNullable<MethodValues[K]> } {
+  const result: { [K in Name]?: NonNullable<MethodValues[K]> } = {};
+  for (const name of settings) {
+    const value = values[name];
+    if (value !== undefined && value !== null) result[name] = value;
+  }
+  return result;
+}
 
 function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | undefined {
   if (targets !== undefined && targetsPattern !== undefined)
@@ -103,23 +139,41 @@ function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | und
   return targets ?? targetsPattern;
 }
 
-/**
- * A new adapter as the flags want it.
- * @throws DeltafitError `usage-invalid` for a flag that the method has no use for; what `createAdapter` throws.
- */
-export function createAdapterFromFlags(
-  base: Base,
-  method: MethodName,
-  values: MethodValues,
-  seed: number,
-): Adapter {
-  const { uses, create } = rows[method];
-  for (const name of rows.lora.uses)
+function refuseUnused(method: MethodName, values: MethodValues): void {
+  const { uses } = rows[method];
+  for (const name of new Set(Object.values(rows).flatMap((each) => each.uses)))
     if (values[name] !== undefined && values[name] !== false && !uses.includes(name))
       throw new DeltafitError(
         "usage-invalid",
         `--${kebab(name)}: the method ${method} has no such setting.`,
         "Leave it out.",
       );
-  return create(base, values, seed);
+}
+
+/**
+ * A new adapter as the flags want it.
+ * @throws DeltafitError `usage-invalid` for a flag that the method has no use for; what `createAdapter` throws.
+ */
+export function createAdapterFromFlags(base: Base, method: MethodName, values: MethodValues, seed: number): Adapter {
+  refuseUnused(method, values);
+  return createFromRow(rows[method], base, values, seed);
+}
+
+function createFromRow<Type extends MethodType>({ type, configure }: MethodRow<Type>, base: Base, values: MethodValues, seed: number): Adapter<Type> {
+  return createAdapter({ base, type, configuration: configure(values, base.model.modelType), seed });
+}
+
+/** The method fitted to a model's shapes, without values: for what follows from shapes alone. */
+export function bindMethodFromFlags(shape: BaseShape, method: MethodName, values: MethodValues): BoundMethod {
+  refuseUnused(method, values);
+  return bindFromRow(rows[method], shape, values);
+}
+
+function bindFromRow<Type extends MethodType>(
+  { type, configure }: MethodRow<Type>,
+  { modules, model, settings }: BaseShape,
+  values: MethodValues,
+): BoundMethod {
+  const base = { modules, settings, newParameters: [] };
+  return bindNewAdapter({ base, type, configuration: configure(values, model.modelType) }).method;
 }

@@ -47,12 +47,12 @@ const methodGroup = "Method:";
 /** What adapts the model. What a method has no use for is refused when it is given. */
 export const methodFlags = {
   method: withDefault(choice(methodNames), methodGroup, "lora", "what is trained"),
-  rank: optional(wholeNumber(1), methodGroup, "rank of LoRA", "8"),
-  alpha: optional(numberIn({ above: 0 }), methodGroup, "LoRA is scaled by alpha / rank", "2 x rank"),
+  rank: optional(wholeNumber(1), methodGroup, "rank", "8; of VeRA 256"),
+  alpha: optional(numberIn({ above: 0 }), methodGroup, "the change is scaled by alpha / rank", "2 x rank"),
   dropout: optional(
     numberIn({ atLeast: 0, below: 1 }),
     methodGroup,
-    "share of LoRA's inputs left out in training",
+    "share of inputs left out in training",
     "0",
   ),
   targets: optional(
@@ -67,6 +67,9 @@ export const methodFlags = {
   rankPattern: optional(numbersByName, methodGroup, "rank of single modules"),
   alphaPattern: optional(numbersByName, methodGroup, "alpha of single modules"),
   rankStabilised: switched(methodGroup, "scale by alpha / sqrt(rank): rsLoRA"),
+  magnitude: switched(methodGroup, "train lengths apart from directions: DoRA"),
+  feedForward: optional(names(), methodGroup, "(IA)3's targets that scale their input"),
+  projectionSeed: optional(wholeNumber(0), methodGroup, "seed of VeRA's shared matrices", "0"),
   bias: optional(
     choice(["none", "all", "adapted"]),
     methodGroup,

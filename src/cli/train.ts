@@ -8,7 +8,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { describeReport } from "./data-set.ts";
 import { untilInterrupted } from "./interrupt.ts";
-import { peakMemoryBytes } from "./memory.ts";
+import { peakMemoryBytes } from "./peak-memory.ts";
 import { checkOutputFolder } from "./output-folder.ts";
 import type { Terminal } from "./terminal.ts";
 import { trainFlags } from "./train-flags.ts";
@@ -39,8 +39,6 @@ async function run(values: TrainValues, terminal: Terminal): Promise<CommandResu
   for (const line of lines) terminal.note(line);
   if (out === undefined) terminal.warn("without --out the adapter is not kept");
   const result = await trainPrepared(prepared, values, terminal);
-  // A method without adapters has written a whole model, whose labels stand in its config.json.
-  if (out !== undefined && fs.existsSync(out)) writeTrainingNotes(out, prepared.notes);
   return summaryOf(result, prepared, (performance.now() - startMs) / 1000);
 }
 
@@ -71,10 +69,13 @@ async function trainPrepared(
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
   const model = { base, tokenizer, adapter, session, recompute };
+  const addFiles = (folder: string) => {
+    writeTrainingNotes(folder, prepared.notes);
+  };
   const numbers = { batchSize, sequenceLength, plan, weightDecay, clip, seed };
   try {
     return await untilInterrupted(terminal, (signal) =>
-      fineTune({ ...model, ...numbers, data, evaluationData, out, resume, onEvent, signal }),
+      fineTune({ ...model, ...numbers, data, evaluationData, out, resume, addFiles, onEvent, signal }),
     );
   } finally {
     view.close();

@@ -59,6 +59,8 @@ export interface FineTuneOptions {
   readonly seed: number;
   /** Folder for the adapter; nothing is written without it. */
   readonly out?: string | undefined;
+  /** Writes further files beside the adapter, in `out` and in its checkpoints. */
+  readonly addFiles?: ((folder: string) => void) | undefined;
   /** Go on from the state that an interrupted run left in `out`. */
   readonly resume?: boolean | undefined;
   readonly onEvent?: ((event: TrainingEvent) => void) | undefined;
@@ -134,12 +136,12 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
                 progress,
                 settings,
               };
-              return saveCheckpoint(checkpointFolder(out, kind), base, current(), training);
+              return saveCheckpoint(checkpointFolder(out, kind), base, current(), training, options.addFiles);
             },
       onEvent: options.onEvent,
       signal: options.signal,
     });
-    if (out !== undefined) await writeResult(out, base, current());
+    if (out !== undefined) await writeResult(out, base, current(), progress.best !== undefined, options.addFiles);
     return resultOf(base, current(), progress, out);
   } finally {
     await trainer.dispose();
@@ -237,28 +239,41 @@ function isBetter(metrics: Metrics, best: Metrics): boolean {
 
 const hasAdapterFolder = (adapter: Adapter) => methodTable[adapter.methodType].format !== undefined;
 
+type AddFiles = FineTuneOptions["addFiles"];
+
 async function saveCheckpoint(
   folder: string,
   base: Base,
   adapter: Adapter,
   state: TrainingState,
+  addFiles: AddFiles,
 ): Promise<void> {
   await writeTrainingState(folder, state, (temporary) => {
     if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, adapter, base);
+    addFiles?.(temporary);
   });
 }
 
-/** The adapter in `out`, with the checkpoints that are there already; a whole model where the method has no adapters. */
-async function writeResult(out: string, base: Base, adapter: Adapter): Promise<void> {
+/** The adapter in `out`, with this run's checkpoints; a whole model where the method has no adapters. */
+async function writeResult(
+  out: string,
+  base: Base,
+  adapter: Adapter,
+  hasBest: boolean,
+  addFiles: AddFiles,
+): Promise<void> {
   if (!hasAdapterFolder(adapter)) {
     await writeMergedModel(base, [adapter], out);
+    addFiles?.(out);
     return;
   }
   await writeFolderAtomic(out, (temporary) => {
     writeAdapterFiles(temporary, adapter, base);
-    const checkpoints = join(out, "checkpoints");
-    if (fs.existsSync(checkpoints))
-      fs.cpSync(checkpoints, join(temporary, "checkpoints"), { recursive: true });
+    addFiles?.(temporary);
+    for (const kind of hasBest ? (["last", "best"] as const) : (["last"] as const)) {
+      const checkpoint = checkpointFolder(out, kind);
+      if (fs.existsSync(checkpoint)) fs.cpSync(checkpoint, checkpointFolder(temporary, kind), { recursive: true });
+    }
   });
 }
 

@@ -13,6 +13,7 @@ import type { Dimension } from "../graph/dimension.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { AttentionCall } from "../models/forward.ts";
+import { softCap } from "../models/layers/soft-cap.ts";
 
 /** Added to the score of a key that may not be seen: the most negative float32, as transformers' eager attention adds it. */
 const hidden = -3.4028234663852886e38;
@@ -35,6 +36,7 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
   const { query, key, value } = call;
   if (!call.causal)
     throw internalError(`the attention of ${call.path} is not causal: its keys cannot be cached.`);
+  if (call.bias) throw internalError(`the attention of ${call.path} has a bias, which has no places for cached keys.`);
   const [batch = 0, heads = 0, length = 0, size = 0] = query.shape;
   const groups = key.shape[1] ?? 0;
   const share = divideDimensions(heads, groups) ?? 0;
@@ -44,10 +46,8 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
   // The queries that share a key head become rows of one product: no key is repeated.
   const folded = [batch, groups, multiplyDimensions(share, length)];
   const queries = builder.reshape(builder.scale(query, call.scale), [...folded, size]);
-  const scores = builder.concat(
-    [past.key, key].map((keys) => builder.matmul(queries, builder.transposeLast(keys))),
-    3,
-  );
+  const products = [past.key, key].map((keys) => builder.matmul(queries, builder.transposeLast(keys)));
+  const scores = softCap(builder, builder.concat(products, 3), call.softCap);
   const bias = visibility(builder, call, past, subtractDimensions(ownLength, length));
   const weights = builder.softmax(
     builder.add(builder.reshape(scores, [batch, groups, share, length, keyCount]), bias),

@@ -20,6 +20,8 @@ export interface BaseParameter {
 export interface ModuleTable {
   readonly linears: ReadonlyMap<string, LinearSite>;
   readonly embeddings: ReadonlyMap<string, EmbeddingSite>;
+  /** Path of the one that tokens are looked up in; a module of the user's own may have none. */
+  readonly tokenEmbedding: string | undefined;
   readonly norms: ReadonlyMap<string, NormSite>;
   readonly attentions: ReadonlyMap<string, AttentionCall>;
   readonly parameters: ReadonlyMap<string, BaseParameter>;

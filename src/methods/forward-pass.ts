@@ -57,6 +57,7 @@ export interface ForwardSettings {
 export interface ForwardObserver {
   linear?(site: LinearSite): void;
   embedding?(site: EmbeddingSite): void;
+  tokenEmbedding?(site: EmbeddingSite): void;
   norm?(site: NormSite): void;
   attention?(call: AttentionCall): void;
   parameter?(parameter: BaseParameter): void;
@@ -130,7 +131,8 @@ class ForwardPass implements ForwardContext {
 
   tokenEmbedding(site: EmbeddingSite): Value {
     this.#settings.observe?.embedding?.(site);
-    const lookup = (table: Value) => this.#rows(table, this.#inputIds);
+    this.#settings.observe?.tokenEmbedding?.(site);
+    const lookup = (table: Value) => this.builder.scale(this.#rows(table, this.#inputIds, site.paddingRow), site.scale ?? 1);
     const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
     return this.#hooks.reduce<() => Value>((next, hooks) => {
       const { embedding } = hooks;
@@ -142,7 +144,8 @@ class ForwardPass implements ForwardContext {
     this.#settings.observe?.embedding?.(site);
     const { positions } = this.sequence;
     const shifted = offset === 0 ? positions : this.builder.add(positions, this.builder.constant("int64", [], [offset]));
-    return this.#rows(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }), shifted);
+    const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
+    return this.#rows(table, shifted, site.paddingRow);
   }
 
   tokenTypeEmbedding(site: EmbeddingSite): Value {
@@ -154,8 +157,15 @@ class ForwardPass implements ForwardContext {
   }
 
   /** Rows of a table [rows, size] at ids [batch, length]: [tokens, size]. */
-  #rows(table: Value, ids: Value): Value {
-    return this.builder.gather(table, this.builder.reshape(ids, [multiplyDimensions(...ids.shape)]));
+  #rows(table: Value, ids: Value, paddingRow?: number): Value {
+    const { builder } = this;
+    const count = multiplyDimensions(...ids.shape);
+    const places = builder.reshape(ids, [count]);
+    const rows = builder.gather(table, places);
+    const isTrained = this.#settings.training && table.node.operation !== "Weight";
+    if (paddingRow === undefined || !isTrained) return rows;
+    const isPadding = builder.equal(places, builder.constant("int64", [], [paddingRow]));
+    return builder.where(builder.reshape(isPadding, [count, 1]), builder.stopGradient(rows), rows);
   }
 
   layerNorm(path: string, x: Value, size: number, epsilon: number, bias = true): Value {

@@ -10,6 +10,9 @@ import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type { BaseParameter, BoundMethod, ForwardHooks, MergeRule, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
 import { savedModules } from "./saved-modules.ts";
+import { stackHooks } from "./stack-hooks.ts";
+import { tokenRows } from "./token-rows.ts";
+import type { BoundRows } from "./token-rows.ts";
 import type { BiasTraining } from "./saved-modules.ts";
 import { matchTargets, patternValue } from "./targets.ts";
 import type { ModuleKind, TargetSettings } from "./targets.ts";
@@ -24,6 +27,8 @@ export interface LoraConfiguration extends TargetSettings {
   /** Rank of single modules, by patterns over the ends of their paths. */
   readonly rankPattern?: Readonly<Record<string, number>> | undefined;
   readonly alphaPattern?: Readonly<Record<string, number>> | undefined;
+  /** Tokens whose embeddings are trained as well. */
+  readonly tokens?: LoraTokens | undefined;
   /** Which biases of the base are trained as well. */
   readonly bias: BiasTraining;
   /** B has a bias of its own. */
@@ -35,6 +40,12 @@ export interface LoraConfiguration extends TargetSettings {
    * deviation 1 / rank, B zero), false (both random: not the identity, for tests).
    */
   readonly initialWeights: boolean | "gaussian";
+}
+
+/** Ids of tokens, of the model's token embedding or of the one named. */
+export interface LoraTokens {
+  readonly ids: readonly number[];
+  readonly embedding?: string | undefined;
 }
 
 export const loraDefaults = {
@@ -75,13 +86,39 @@ export const lora: Method<LoraConfiguration> = {
     const paths = matchTargets(configuration, modules, loraKinds);
     const sites = new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
     const saved = savedModules({ modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths }, modules);
+    const rows = tokensOf(configuration, sites, modules);
     return {
-      parameters: [...[...sites.values()].flatMap((site) => specsOf(site, configuration)), ...saved.parameters],
-      hooks: (use) => ({ ...hooksOf(use, sites, configuration), ...saved.hooks(use) }),
-      merge: [...[...sites.values()].flatMap((site) => mergeRules(site, configuration, modules)), ...saved.merge],
+      parameters: [
+        ...[...sites.values()].flatMap((site) => specsOf(site, configuration)),
+        ...(rows?.parameters ?? []),
+        ...saved.parameters,
+      ],
+      hooks: (use) => ({
+        ...stackHooks(hooksOf(use, sites, configuration), rows?.hooks(use)),
+        ...saved.hooks(use),
+      }),
+      merge: [
+        ...[...sites.values()].flatMap((site) => mergeRules(site, configuration, modules)),
+        ...(rows?.merge ?? []),
+        ...saved.merge,
+      ],
     };
   },
 };
+
+function tokensOf({ tokens }: LoraConfiguration, sites: ReadonlyMap<string, LoraSite>, modules: ModuleTable): BoundRows | undefined {
+  if (tokens === undefined) return undefined;
+  const targets = tokens.embedding === undefined ? undefined : [tokens.embedding];
+  const rows = tokenRows({ tokens: tokens.ids, targets, suffix: "token_adapter.trainable_tokens_delta" }, modules);
+  const adapted = [...sites.values()].find((site) => rows.parameters.some(({ key }) => key.startsWith(`${site.path}.`)));
+  if (adapted)
+    throw new DeltafitError(
+      "config-invalid",
+      `LoRA: "${adapted.path}" cannot be adapted and have trained tokens at once.`,
+      "Leave it out of the targets, or train no tokens.",
+    );
+  return rows;
+}
 
 function checkSettings({ rank, alpha, dropout, rankPattern, magnitude, loraBias }: LoraConfiguration): void {
   for (const value of [rank, ...Object.values(rankPattern ?? {})])

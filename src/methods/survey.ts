@@ -35,6 +35,7 @@ export function surveyModel(model: Model, settings: TaskSettings): ModuleTable {
 export function surveyForward(forward: (context: ForwardContext) => void): ModuleTable {
   const linears = new Map<string, LinearSite>();
   const embeddings = new Map<string, EmbeddingSite>();
+  let tokenEmbedding: string | undefined;
   const norms = new Map<string, NormSite>();
   const attentions = new Map<string, AttentionCall>();
   const parameters = new Map<string, BaseParameter>();
@@ -48,13 +49,16 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
       observe: {
         linear: (site) => linears.set(site.path, site),
         embedding: (site) => embeddings.set(site.path, site),
+        tokenEmbedding(site) {
+          tokenEmbedding = site.path;
+        },
         norm: (site) => norms.set(site.path, site),
         attention: (call) => attentions.set(call.path, call),
         parameter: (parameter) => parameters.set(parameter.name, parameter),
       },
     }),
   );
-  return { linears, embeddings, norms, attentions, parameters, headModules: [] };
+  return { linears, embeddings, tokenEmbedding, norms, attentions, parameters, headModules: [] };
 }
 
 /**

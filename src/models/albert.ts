@@ -10,15 +10,20 @@ import { describeEncoder, embedPostNorm, layerSettings, postNormSchema } from ".
 import { postNormLayer } from "./layers/post-norm-layer.ts";
 import type { PostNormModules } from "./layers/post-norm-layer.ts";
 
-const schema = postNormSchema.extend({
-  embedding_size: positiveInteger.default(128),
-  hidden_act: activationSchema.default("gelu_new"),
-  hidden_dropout_prob: probability.default(0),
-  attention_probs_dropout_prob: probability.default(0),
-  num_hidden_groups: positiveInteger.default(1),
-  inner_group_num: positiveInteger.default(1),
-  classifier_dropout_prob: probability.default(0.1),
-});
+const schema = postNormSchema
+  .extend({
+    embedding_size: positiveInteger.default(128),
+    hidden_act: activationSchema.default("gelu_new"),
+    hidden_dropout_prob: probability.default(0),
+    attention_probs_dropout_prob: probability.default(0),
+    num_hidden_groups: positiveInteger.default(1),
+    inner_group_num: positiveInteger.default(1),
+    classifier_dropout_prob: probability.default(0.1),
+  })
+  .refine(({ num_hidden_groups: groups, num_hidden_layers: layers }) => groups <= layers, {
+    path: ["num_hidden_groups"],
+    message: "expected no more groups than layers",
+  });
 
 const modules: PostNormModules = {
   attention: "attention",

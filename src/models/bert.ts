@@ -2,7 +2,12 @@
 import { readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { predictionsHead, sequenceHead } from "./layers/heads.ts";
-import { describeEncoder, embedPostNorm, encodePostNorm, postNormSchema } from "./layers/post-norm-encoder.ts";
+import {
+  describeEncoder,
+  embedPostNorm,
+  encodePostNorm,
+  postNormSchema,
+} from "./layers/post-norm-encoder.ts";
 
 export const bert: Architecture = {
   modelType: "bert",
@@ -19,7 +24,8 @@ export const bert: Architecture = {
         /^cls\.seq_relationship\./,
         /^cls\.predictions\.decoder\.bias$/,
       ],
-      encode: (context) => encodePostNorm(context, config, "bert", embedPostNorm(context, config, "bert.embeddings")),
+      encode: (context) =>
+        encodePostNorm(context, config, "bert", embedPostNorm(context, config, "bert.embeddings")),
       // Masked language modelling head: dense, activation, norm, then the tied embeddings with a bias of their own.
       tokenLogits: (context, x) =>
         predictionsHead(context, x, {

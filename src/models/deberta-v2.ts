@@ -38,7 +38,12 @@ export const debertaV2: Architecture = {
   create(raw) {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, num_attention_heads: heads, position_buckets: buckets } = config;
-    requireEqual((config.attention_head_size ?? hidden / heads) * heads, hidden, "attention_head_size", "hidden_size");
+    requireEqual(
+      (config.attention_head_size ?? hidden / heads) * heads,
+      hidden,
+      "attention_head_size",
+      "hidden_size",
+    );
     const distance = maximumDistance(config);
     const normalised = config.norm_rel_ebd
       .toLowerCase()
@@ -53,7 +58,9 @@ export const debertaV2: Architecture = {
       },
       project: (context, path, x, table, kinds) => project(context, config, path, x, table, kinds),
       relativeTable: (context, table) =>
-        normalised ? context.layerNorm("deberta.encoder.LayerNorm", table, hidden, config.layer_norm_eps) : table,
+        normalised
+          ? context.layerNorm("deberta.encoder.LayerNorm", table, hidden, config.layer_norm_eps)
+          : table,
       afterFirstLayer: (context, embedded, x) =>
         config.conv_kernel_size > 0 ? convolution(context, config, embedded, x) : x,
     });
@@ -75,8 +82,10 @@ function project(
     query: content("query_proj"),
     key: content("key_proj"),
     value: content("value_proj"),
-    positionKeys: table && contentToPosition ? linear(shared ? "key_proj" : "pos_key_proj", table) : undefined,
-    positionQueries: table && positionToContent ? linear(shared ? "query_proj" : "pos_query_proj", table) : undefined,
+    positionKeys:
+      table && contentToPosition ? linear(shared ? "key_proj" : "pos_key_proj", table) : undefined,
+    positionQueries:
+      table && positionToContent ? linear(shared ? "query_proj" : "pos_query_proj", table) : undefined,
   };
 }
 

@@ -7,7 +7,11 @@ import type { Value } from "../graph/graph.ts";
 import { readConfiguration } from "./configuration.ts";
 import type { Architecture, ForwardContext } from "./forward.ts";
 import { disentangledModel, disentangledSchema, maximumDistance } from "./layers/disentangled-encoder.ts";
-import type { DisentangledConfiguration, DisentangledProjections, PositionKinds } from "./layers/disentangled-encoder.ts";
+import type {
+  DisentangledConfiguration,
+  DisentangledProjections,
+  PositionKinds,
+} from "./layers/disentangled-encoder.ts";
 import { splitHeads } from "./layers/rotary.ts";
 
 const schema = disentangledSchema.extend({
@@ -39,7 +43,11 @@ function project(
   const { builder } = context;
   const size = hidden / heads;
   // Each head's query, key and value lie side by side. Keys have no bias: it would cancel in the softmax.
-  const fused = splitHeads(context, context.linear(`${path}.in_proj`, x, { in: hidden, out: 3 * hidden }), heads);
+  const fused = splitHeads(
+    context,
+    context.linear(`${path}.in_proj`, x, { in: hidden, out: 3 * hidden }),
+    heads,
+  );
   const [query = fused, key = fused, value = fused] = builder.split(fused, 3, [size, size, size]);
   const bias = (name: string) =>
     builder.reshape(context.parameter(`${path}.${name}`, [hidden]), [1, heads, 1, size]);
@@ -48,7 +56,9 @@ function project(
     key,
     value: builder.add(value, bias("v_bias")),
     positionKeys:
-      table && contentToPosition ? context.linear(`${path}.pos_proj`, table, { in: hidden, out: hidden }) : undefined,
+      table && contentToPosition
+        ? context.linear(`${path}.pos_proj`, table, { in: hidden, out: hidden })
+        : undefined,
     positionQueries:
       table && positionToContent
         ? context.linear(`${path}.pos_q_proj`, table, { in: hidden, out: hidden, bias: true })

@@ -83,6 +83,7 @@ export const distilbert: Architecture = {
           words: config.vocab_size,
           positions: config.max_position_embeddings,
           segments: 0,
+          padding: config.pad_token_id,
           epsilon,
           dropout: config.dropout,
         });

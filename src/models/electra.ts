@@ -5,7 +5,12 @@
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
-import { describeEncoder, embedPostNorm, encodePostNorm, postNormSchema } from "./layers/post-norm-encoder.ts";
+import {
+  describeEncoder,
+  embedPostNorm,
+  encodePostNorm,
+  postNormSchema,
+} from "./layers/post-norm-encoder.ts";
 
 const schema = postNormSchema.extend({ embedding_size: positiveInteger.default(128) });
 
@@ -25,7 +30,11 @@ export const electra: Architecture = {
         const widened =
           embedding === hidden
             ? embedded
-            : context.linear("electra.embeddings_project", embedded, { in: embedding, out: hidden, bias: true });
+            : context.linear("electra.embeddings_project", embedded, {
+                in: embedding,
+                out: hidden,
+                bias: true,
+              });
         return encodePostNorm(context, config, "electra", widened);
       },
       // The generator's head.

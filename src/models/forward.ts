@@ -26,6 +26,10 @@ export interface EmbeddingSite {
   readonly path: string;
   readonly rows: number;
   readonly size: number;
+  /** Factor of the rows that tokens look up; virtual tokens, which look nothing up, do not get it. */
+  readonly scale?: number | undefined;
+  /** The row of padding: where the table is trained, looking it up gives it no gradient (torch's `padding_idx`). */
+  readonly paddingRow?: number | undefined;
 }
 
 export interface NormSite {
@@ -56,6 +60,8 @@ export interface AttentionCall {
    * causal, to both sides otherwise. `undefined` for all.
    */
   readonly window?: number | undefined;
+  /** The scaled scores s become softCap * tanh(s / softCap), before anything is added to them. */
+  readonly softCap?: number | undefined;
   /**
    * Added to the scaled scores: [1 or batch, heads, length, length]. Keys that a method puts in front of the
    * sequence get none of it.
@@ -104,6 +110,7 @@ export interface ForwardContext {
   tokenTypeEmbedding(site: EmbeddingSite): Value;
   /** Normalises the rows of x, with a scale and, unless told otherwise, a bias. */
   layerNorm(path: string, x: Value, size: number, epsilon: number, bias?: boolean): Value;
+  /** Normalises the last axis of x, of extent `size`, by its root mean square. */
   rmsNorm(path: string, x: Value, size: number, epsilon: number, offset?: number): Value;
   /** A bare parameter of the model, by its full name. */
   parameter(name: string, shape: readonly number[]): Value;

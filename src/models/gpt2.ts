@@ -1,12 +1,11 @@
 /** @file GPT-2 (Radford et al. 2019): pre-norm decoder with learnt positions and fused attention projections. */
 import { z } from "zod";
 import type { Value } from "../graph/graph.ts";
-import { activationSchema, positiveInteger, readConfiguration, requireDivisible, tokenIdSchema } from "./configuration.ts";
+import { activationSchema, positiveInteger, probability, readConfiguration, requireDivisible, tokenIdSchema } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
-import { activate } from "./layers/activation.ts";
-import { splitHeads } from "./layers/rotary.ts";
-
-const probability = z.number().min(0).lt(1);
+import { feedForward } from "./layers/feed-forward.ts";
+import { tokenOutput } from "./layers/heads.ts";
+import { splitProjections } from "./layers/self-attention.ts";
 
 const schema = z.object({
   vocab_size: positiveInteger,
@@ -44,18 +43,22 @@ export const gpt2: Architecture = {
 
     const attention = (context: ForwardContext, path: string, x: Value, layer: number) => {
       const fused = convolution(context, `${path}.c_attn`, x, hidden, 3 * hidden);
-      const [query, key, value] = context.builder.split(fused, 1, [hidden, hidden, hidden]).map((part) => splitHeads(context, part, heads));
-      if (!query || !key || !value) return fused;
       const bySize = config.scale_attn_weights ? 1 / Math.sqrt(size) : 1;
       const byLayer = config.scale_attn_by_inverse_layer_idx ? 1 / (layer + 1) : 1;
-      const result = context.attention({ path, query, key, value, scale: bySize * byLayer, causal: true, dropout: config.attn_pdrop });
+      const projections = splitProjections(context, fused, { heads, groups: heads, size });
+      const result = context.attention({ ...projections, path, scale: bySize * byLayer, causal: true, dropout: config.attn_pdrop });
       return context.dropout(convolution(context, `${path}.c_proj`, result, hidden, hidden), config.resid_pdrop);
     };
 
-    const feedForward = (context: ForwardContext, path: string, x: Value) => {
-      const expanded = convolution(context, `${path}.c_fc`, x, hidden, inner);
-      const activated = activate(context.builder, config.activation_function, expanded);
-      return context.dropout(convolution(context, `${path}.c_proj`, activated, inner, hidden), config.resid_pdrop);
+    const expandAndContract = (context: ForwardContext, path: string, x: Value) => {
+      const fed = feedForward(context, { expand: `${path}.c_fc`, contract: `${path}.c_proj` }, x, {
+        hidden,
+        intermediate: inner,
+        activation: config.activation_function,
+        bias: true,
+        layout: "in-out",
+      });
+      return context.dropout(fed, config.resid_pdrop);
     };
 
     return {
@@ -81,18 +84,19 @@ export const gpt2: Architecture = {
           x = context.layer(path, x, (input) => {
             const attended = attention(context, `${path}.attn`, norm(`${path}.ln_1`, input), index);
             const middle = context.sublayer({ path, kind: "attention", residual: input, output: attended });
-            const fed = feedForward(context, `${path}.mlp`, norm(`${path}.ln_2`, middle));
+            const fed = expandAndContract(context, `${path}.mlp`, norm(`${path}.ln_2`, middle));
             return context.sublayer({ path, kind: "feed-forward", residual: middle, output: fed });
           });
         }
         return norm("transformer.ln_f", x);
       },
       tokenLogits: (context, x) =>
-        context.linear("lm_head", x, {
+        tokenOutput(context, x, {
+          path: "lm_head",
           in: hidden,
-          out: config.vocab_size,
-          isOutput: true,
-          ...(config.tie_word_embeddings ? { tiedWeight: `${tokens.path}.weight` } : {}),
+          vocabulary: config.vocab_size,
+          tiedWeight: config.tie_word_embeddings ? `${tokens.path}.weight` : undefined,
+          bias: false,
         }),
       sequenceLogits: (context, x, labelCount) =>
         context.linear("score", context.lastTokens(x), { in: hidden, out: labelCount, isOutput: true }),

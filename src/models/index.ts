@@ -7,13 +7,23 @@ import { debertaV2 } from "./deberta-v2.ts";
 import { deberta } from "./deberta.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3Text } from "./gemma3-text.ts";
+import { gptNeox } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
 import { modernbert } from "./modernbert.ts";
+import { olmo2 } from "./olmo2.ts";
+import { opt } from "./opt.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 import { roberta, xlmRoberta } from "./roberta.ts";
+import { smollm3 } from "./smollm3.ts";
 
 const table: ReadonlyMap<string, Architecture> = new Map(
-  [albert, bert, deberta, debertaV2, distilbert, electra, gpt2, llama, modernbert, roberta, xlmRoberta].map((architecture) => [architecture.modelType, architecture]),
+  [albert, bert, deberta, debertaV2, distilbert, electra, gemma2, gemma3Text, gpt2, gptNeox, llama, mistral, modernbert, olmo2, opt, phi3, qwen2, qwen3, roberta, smollm3, xlmRoberta].map((architecture) => [architecture.modelType, architecture]),
 );
 
 /** The `model_type`s that deltafit implements, sorted. */

@@ -10,17 +10,16 @@ import {
   probability,
   readConfiguration,
   requireDivisible,
-  requireLayerCount,
   tokenIdSchema,
 } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { fusedGatedFeedForward } from "./layers/feed-forward.ts";
 import { tokenOutput, transform } from "./layers/heads.ts";
-import { rotaryFrequencies, rotaryScalingSchema, rotaryTables, rotate, splitHeads } from "./layers/rotary.ts";
+import { rotaryFrequencies, rotaryScalingSchema, rotaryTables } from "./layers/rotary.ts";
 import type { RotarySettings, RotaryTables } from "./layers/rotary.ts";
-
-const layerTypes = ["full_attention", "sliding_attention"] as const;
-type LayerType = (typeof layerTypes)[number];
+import { attendRotated, splitProjections } from "./layers/self-attention.ts";
+import { layerTypes, layerTypesOf, layerTypesSchema } from "./layers/windows.ts";
+import type { LayerType } from "./layers/windows.ts";
 
 const theta = z.number().positive();
 
@@ -42,7 +41,7 @@ const schema = z.object({
   embedding_dropout: probability.default(0),
   /** Positions in a local window, half of them to either side. */
   local_attention: positiveInteger.default(128),
-  layer_types: z.array(z.enum(layerTypes)).nullish(),
+  layer_types: layerTypesSchema,
   global_attn_every_n_layers: positiveInteger.default(3),
   rope_parameters: z.partialRecord(z.enum(layerTypes), rotaryScalingSchema.nullish()).nullish(),
   global_rope_theta: theta.default(160_000),
@@ -66,8 +65,15 @@ export const modernbert: Architecture = {
     const { hidden_size: hidden, num_attention_heads: heads } = config;
     requireDivisible(hidden, heads, "hidden_size", "num_attention_heads");
     const size = hidden / heads;
-    const types = layerTypesOf(config);
-    const embedding = { path: "model.embeddings.tok_embeddings", rows: config.vocab_size, size: hidden };
+    // Older files only say that each n-th layer, counted from the first, is global.
+    const isSliding = (index: number) => index % config.global_attn_every_n_layers !== 0;
+    const types = layerTypesOf(config.layer_types, config.num_hidden_layers, isSliding);
+    const embedding = {
+      path: "model.embeddings.tok_embeddings",
+      rows: config.vocab_size,
+      size: hidden,
+      paddingRow: config.pad_token_id,
+    };
 
     const head = (context: ForwardContext, x: Value) =>
       transform(context, x, {
@@ -97,7 +103,10 @@ export const modernbert: Architecture = {
       encode(context) {
         const tables: Readonly<Record<LayerType, RotaryTables>> = {
           full_attention: rotaryTables(context, rotaryFrequencies(rotaryOf(config, "full_attention"), size)),
-          sliding_attention: rotaryTables(context, rotaryFrequencies(rotaryOf(config, "sliding_attention"), size)),
+          sliding_attention: rotaryTables(
+            context,
+            rotaryFrequencies(rotaryOf(config, "sliding_attention"), size),
+          ),
         };
         const embedded = norm(context, config, "model.embeddings.norm", context.tokenEmbedding(embedding));
         let x = context.dropout(embedded, config.embedding_dropout);
@@ -108,7 +117,12 @@ export const modernbert: Architecture = {
             const normed = index === 0 ? input : norm(context, config, `${path}.attn_norm`, input);
             const output = attention(context, config, `${path}.attn`, normed, type, tables[type]);
             const middle = context.sublayer({ path, kind: "attention", residual: input, output });
-            const fed = feedForward(context, config, `${path}.mlp`, norm(context, config, `${path}.mlp_norm`, middle));
+            const fed = feedForward(
+              context,
+              config,
+              `${path}.mlp`,
+              norm(context, config, `${path}.mlp_norm`, middle),
+            );
             return context.sublayer({ path, kind: "feed-forward", residual: middle, output: fed });
           });
         }
@@ -125,20 +139,16 @@ export const modernbert: Architecture = {
       sequenceLogits(context, x, labelCount) {
         const pooled = config.classifier_pooling === "cls" ? context.firstTokens(x) : context.meanTokens(x);
         const dropped = context.dropout(head(context, pooled), config.classifier_dropout);
-        return context.linear("classifier", dropped, { in: hidden, out: labelCount, bias: true, isOutput: true });
+        return context.linear("classifier", dropped, {
+          in: hidden,
+          out: labelCount,
+          bias: true,
+          isOutput: true,
+        });
       },
     };
   },
 };
-
-/** The type of every layer; older files only say that each n-th, counted from the first, is global. */
-function layerTypesOf(config: Configuration): readonly LayerType[] {
-  const { num_hidden_layers: depth, layer_types: given, global_attn_every_n_layers: every } = config;
-  const regular = Array.from({ length: depth }, (_, index) => layerTypes[index % every === 0 ? 0 : 1]);
-  if (given == null) return regular;
-  requireLayerCount(given.length, depth, "layer_types", "num_hidden_layers");
-  return given;
-}
 
 function rotaryOf(config: Configuration, type: LayerType): RotarySettings {
   const scaling = config.rope_parameters?.[type] ?? {};
@@ -160,14 +170,9 @@ function attention(
 ): Value {
   const { hidden_size: hidden, num_attention_heads: heads, attention_bias: bias } = config;
   const fused = context.linear(`${path}.Wqkv`, x, { in: hidden, out: 3 * hidden, bias });
-  const [query = fused, key = fused, value = fused] = context.builder
-    .split(fused, 1, [hidden, hidden, hidden])
-    .map((part) => splitHeads(context, part, heads));
-  const result = context.attention({
+  const projections = splitProjections(context, fused, { heads, groups: heads, size: hidden / heads });
+  const result = attendRotated(context, projections, tables, {
     path,
-    query: rotate(context, query, tables),
-    key: rotate(context, key, tables),
-    value,
     scale: Math.sqrt(heads / hidden),
     causal: false,
     window: type === "full_attention" ? undefined : Math.floor(config.local_attention / 2) + 1,

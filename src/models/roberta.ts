@@ -6,7 +6,12 @@ import { z } from "zod";
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
-import { describeEncoder, embedPostNorm, encodePostNorm, postNormSchema } from "./layers/post-norm-encoder.ts";
+import {
+  describeEncoder,
+  embedPostNorm,
+  encodePostNorm,
+  postNormSchema,
+} from "./layers/post-norm-encoder.ts";
 
 const schema = postNormSchema.extend({
   type_vocab_size: positiveInteger.default(1),
@@ -39,7 +44,12 @@ function createModel(modelType: string, config: z.output<typeof schema>): Model 
       return inputIds.map((id) => (id === padding ? padding : ++position));
     },
     encode: (context) =>
-      encodePostNorm(context, config, "roberta", embedPostNorm(context, config, "roberta.embeddings")),
+      encodePostNorm(
+        context,
+        config,
+        "roberta",
+        embedPostNorm(context, config, "roberta.embeddings", hidden, padding),
+      ),
     tokenLogits(context, x) {
       const transformed = transform(context, x, {
         dense: "lm_head.dense",

@@ -89,7 +89,7 @@ export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false
     for (const [index, value] of [...layers, pass.hidden].entries())
       outputs.push({
         name: `hidden.${index}`,
-        value: builder.reshape(value, [batch, length, options.model.hiddenSize]),
+        value: builder.reshape(value, [batch, length, value.shape[1] ?? 0]),
       });
   return pass.finish(outputs);
 }

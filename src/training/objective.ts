@@ -8,6 +8,7 @@ import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
+import type { Model } from "../models/forward.ts";
 import { moduleInputs } from "../base/own-module.ts";
 import type { ModuleBase } from "../base/own-module.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -52,6 +53,20 @@ const blockedLength = 128;
 /** Largest number of logits made at once: 64 MiB of float32. */
 const logitsAtOnce = 2 ** 24;
 
+/** Into how many parts a graph cuts attention and logits for batches of a size. */
+export function partsOf(
+  model: Pick<Model, "causal" | "maximumPositions" | "vocabularySize">,
+  sequenceLength: number,
+  batchSize: number,
+): { readonly attentionBlocks: number; readonly lossChunks: number } {
+  const blocks = 4;
+  const fits = Math.ceil(sequenceLength / blocks) * blocks <= model.maximumPositions;
+  return {
+    attentionBlocks: model.causal && sequenceLength >= blockedLength && fits ? blocks : 1,
+    lossChunks: Math.max(1, Math.ceil((sequenceLength * batchSize * model.vocabularySize) / logitsAtOnce)),
+  };
+}
+
 /** Training a language model with methods. */
 export function languageObjective(options: LanguageObjectiveOptions): Objective<TaskBatch> {
   const { base, adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
@@ -66,8 +81,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
     // Rows are padded at their end, where a causal model never looks.
     padding: !model.causal,
     recompute,
-    attentionBlocks: model.causal && sequenceLength >= blockedLength ? 4 : 1,
-    lossChunks: Math.max(1, Math.ceil((sequenceLength * batchSize * model.vocabularySize) / logitsAtOnce)),
+    ...partsOf(model, sequenceLength, batchSize),
   });
   const frozenFeeds: Record<string, Tensor> = Object.fromEntries([
     ...frozen.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const),

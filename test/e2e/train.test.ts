@@ -68,6 +68,7 @@ test("trains an adapter in PEFT's format, and the same command again gives the s
     "checkpoints/last/README.md",
     "checkpoints/last/adapter_config.json",
     "checkpoints/last/adapter_model.safetensors",
+    "checkpoints/last/deltafit.json",
     "checkpoints/last/training_state.json",
     "checkpoints/last/training_state.safetensors",
     "deltafit.json",

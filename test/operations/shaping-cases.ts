@@ -88,6 +88,9 @@ const movingCases: readonly OperationCase[] = [
   ...ofIntegers("Slice", [4], (b, x) => b.slice(x, 0, 1, 3)),
   of("Pad", "both sides", [2, 3], (b, x) => b.pad(x, 1, 2, 1)),
   of("Pad", "symbolic", ["length", 2], (b, x) => b.pad(x, 0, "length", 1)),
+  of("Pad", "between transposes", [2, "length", 3, 2], (b, x) =>
+    b.transpose(b.pad(b.transpose(x, [0, 2, 1, 3]), 2, "length", 1), [0, 2, 1, 3]),
+  ),
   of("Pad", "nothing to start with", ["rows", 2], (b, x) => b.pad(x, 0, 1, 2)),
   ...ofIntegers("Pad", [2, 2], (b, x) => b.pad(x, 0, 1, 1)),
   of("Expand", "a scalar", [], (b, x) => b.expand(x, [2, 3])),

@@ -194,10 +194,16 @@ export const Pad: Operation<"Pad"> = {
     const end = addDimensions(before, inputOf(rule.node, 0).shape[axis] ?? 0);
     return [rule.builder.slice(outputGradient(rule), axis, before, end)];
   },
+  // ONNX could name the padded axis, but ONNX Runtime (1.30) reorders the widths as if they were those of all axes when
+  // it moves a transposition past a Pad.
   lower(node, target) {
     const { axis, before, after } = node.attributes;
-    const axes = target.constant("int64", [1], [axis]);
-    target.emit("Pad", [target.input(0), target.extents([before, after]), "", axes], [target.output(0)]);
+    const widths = (own: Dimension) => inputOf(node, 0).shape.map((_, index) => (index === axis ? own : 0));
+    target.emit(
+      "Pad",
+      [target.input(0), target.extents([...widths(before), ...widths(after)])],
+      [target.output(0)],
+    );
   },
   interpret(node, inputs, dimensions) {
     const x = arrayOf(inputs, 0);

@@ -7,6 +7,7 @@ import type { Dimension } from "../../graph/dimension.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/graph.ts";
 import { internalError } from "../../errors.ts";
+import { softCap } from "./soft-cap.ts";
 
 /** Added to the score of a key that may not be seen: the most negative float32, as transformers' eager attention adds it. */
 const hidden = -3.4028234663852886e38;
@@ -20,6 +21,7 @@ export interface AttentionInputs {
   readonly scale: number;
   readonly causal: boolean;
   readonly window?: number | undefined;
+  readonly softCap?: number | undefined;
   /** [1 or batch, heads, length, length]: added to the scores of the keys after the first `pastKeys`. */
   readonly bias?: Value | undefined;
   /** Keys before the first query, which every query may see (a cache or a prefix). */
@@ -66,7 +68,7 @@ function attendRows(
   const folded = builder.reshape(rows, [batch, groups, multiplyDimensions(share, length), size]);
   const key = builder.slice(inputs.key, 2, 0, keyEnd);
   const value = builder.slice(inputs.value, 2, 0, keyEnd);
-  const scores = builder.matmul(folded, builder.transposeLast(key));
+  const scores = softCap(builder, builder.matmul(folded, builder.transposeLast(key)), inputs.softCap);
   const unfolded = builder.reshape(scores, [batch, groups, share, length, keyEnd]);
   const additions = [scoreBias(builder, inputs, start, end, keyEnd), visibility(builder, inputs, start, end, keyEnd)];
   const seen = additions.reduce<Value>((sum, part) => (part ? builder.add(sum, part) : sum), unfolded);

@@ -25,6 +25,9 @@ export function convolveSequence(
     ]),
   );
   const unfolded = builder.reshape(builder.concat(neighbours, 2), [sequence.tokens, from * kernel]);
-  const weight = builder.reshape(context.parameter(`${path}.weight`, [out, from, kernel]), [out, from * kernel]);
+  const weight = builder.reshape(context.parameter(`${path}.weight`, [out, from, kernel]), [
+    out,
+    from * kernel,
+  ]);
   return builder.gemm(unfolded, weight, { transB: true, c: context.parameter(`${path}.bias`, [out]) });
 }

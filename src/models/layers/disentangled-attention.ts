@@ -6,7 +6,6 @@
 import { addDimensions, multiplyDimensions, subtractDimensions } from "../../graph/dimension.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/graph.ts";
-import type { ForwardContext } from "../forward.ts";
 
 /** How distances between positions become rows of the table of relative positions. */
 export interface RelativePositions {
@@ -51,14 +50,13 @@ export interface RelativeScoreInputs {
 }
 
 /** Scores [batch, heads, length, length] that depend on positions, before scaling; `undefined` without any table. */
-export function relativeScores(context: ForwardContext, inputs: RelativeScoreInputs): Value | undefined {
-  const { builder } = context;
+export function relativeScores(builder: GraphBuilder, inputs: RelativeScoreInputs): Value | undefined {
   const { query, key, positionKeys, positionQueries } = inputs;
   // Row i of the result is about query i, column j about key j, of distance i - j.
-  const contentToPosition = positionKeys && scoresByDistance(context, query, positionKeys, inputs, -1);
+  const contentToPosition = positionKeys && scoresByDistance(builder, query, positionKeys, inputs, -1);
   // The other way round: row j is about key j, and the result is turned to have queries as rows.
   const positionToContent =
-    positionQueries && builder.transposeLast(scoresByDistance(context, key, positionQueries, inputs, 1));
+    positionQueries && builder.transposeLast(scoresByDistance(builder, key, positionQueries, inputs, 1));
   if (contentToPosition && positionToContent) return builder.add(contentToPosition, positionToContent);
   return contentToPosition ?? positionToContent;
 }
@@ -69,13 +67,12 @@ export function relativeScores(context: ForwardContext, inputs: RelativeScoreInp
  * then each row is shifted to where its own distances lie. No score has to be looked up.
  */
 function scoresByDistance(
-  context: ForwardContext,
+  builder: GraphBuilder,
   content: Value,
   table: Value,
   { positions, maximumLength }: RelativeScoreInputs,
   direction: 1 | -1,
 ): Value {
-  const { builder } = context;
   const [, heads = 0, length = 0, size = 0] = content.shape;
   const places = Array.from({ length: 2 * maximumLength }, (_, index) => index - (maximumLength - 1));
   const allRows = places.map((offset) => relativeRow(direction * offset, positions));

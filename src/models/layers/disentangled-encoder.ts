@@ -16,7 +16,13 @@ const positionKinds = z.enum(["c2p", "p2c"]);
 
 /** "c2p|p2c" in older files, a list in newer ones. */
 const positionKindsSchema = z.preprocess(
-  (value) => (typeof value === "string" ? value.toLowerCase().split("|").map((kind) => kind.trim()) : value),
+  (value) =>
+    typeof value === "string"
+      ? value
+          .toLowerCase()
+          .split("|")
+          .map((kind) => kind.trim())
+      : value,
   z.array(positionKinds).nullish(),
 );
 
@@ -130,7 +136,11 @@ export function disentangledModel(config: DisentangledConfiguration, variant: Di
   };
 }
 
-function encode(context: ForwardContext, config: DisentangledConfiguration, variant: DisentangledVariant): Value {
+function encode(
+  context: ForwardContext,
+  config: DisentangledConfiguration,
+  variant: DisentangledVariant,
+): Value {
   const settings = layerSettings(config);
   const { span } = variant.positions;
   const stored = config.relative_attention
@@ -156,8 +166,10 @@ function embed(context: ForwardContext, config: DisentangledConfiguration): Valu
     words: config.vocab_size,
     positions: config.position_biased_input ? config.max_position_embeddings : 0,
     segments: config.type_vocab_size,
+    padding: config.pad_token_id,
   });
-  const widened = size === hidden ? sum : context.linear(`${path}.embed_proj`, sum, { in: size, out: hidden });
+  const widened =
+    size === hidden ? sum : context.linear(`${path}.embed_proj`, sum, { in: size, out: hidden });
   const normed = context.layerNorm(`${path}.LayerNorm`, widened, hidden, config.layer_norm_eps);
   return context.dropout(context.zeroPadding(normed), config.hidden_dropout_prob);
 }
@@ -179,7 +191,7 @@ function attention(
   });
   // Each kind of score adds variance: sqrt(3 size) where there are all three (section 3.1 of the paper).
   const scale = 1 / Math.sqrt((config.hidden_size / config.num_attention_heads) * (1 + kinds.length));
-  const scores = relativeScores(context, {
+  const scores = relativeScores(context.builder, {
     ...projections,
     positions: variant.positions,
     maximumLength: config.max_position_embeddings,

@@ -12,6 +12,10 @@ export interface EmbeddingSettings {
   readonly positions: number;
   /** Rows of the table of segments; 0 where segments are not told apart. */
   readonly segments: number;
+  /** Id of the padding token: its rows get no gradient. */
+  readonly padding: number | undefined;
+  /** The row of the table of positions that padding has. */
+  readonly paddingPosition?: number | undefined;
   readonly epsilon: number;
   readonly dropout: number;
 }
@@ -19,16 +23,17 @@ export interface EmbeddingSettings {
 /** The sum of a token's embeddings: [tokens, size]. */
 export function sumEmbeddings(
   context: ForwardContext,
-  { path, size, words, positions, segments }: Omit<EmbeddingSettings, "epsilon" | "dropout">,
+  { path, size, words, positions, segments, padding, paddingPosition }: Omit<EmbeddingSettings, "epsilon" | "dropout">,
 ): Value {
   const { builder } = context;
-  let sum = context.tokenEmbedding({ path: `${path}.word_embeddings`, rows: words, size });
+  const wordTable = { path: `${path}.word_embeddings`, rows: words, size, paddingRow: padding };
+  let sum = context.tokenEmbedding(wordTable);
   if (segments > 0) {
     const site = { path: `${path}.token_type_embeddings`, rows: segments, size };
     sum = builder.add(sum, context.tokenTypeEmbedding(site));
   }
   if (positions > 0) {
-    const site = { path: `${path}.position_embeddings`, rows: positions, size };
+    const site = { path: `${path}.position_embeddings`, rows: positions, size, paddingRow: paddingPosition };
     sum = builder.add(sum, context.positionEmbedding(site));
   }
   return sum;

@@ -1,8 +1,30 @@
 /** @file The position-wise feed-forward layers that several architectures share. */
 import type { Value } from "../../graph/graph.ts";
 import type { ActivationName } from "../configuration.ts";
-import type { ForwardContext } from "../forward.ts";
+import type { ForwardContext, LinearSite } from "../forward.ts";
 import { activate } from "./activation.ts";
+
+/**
+ * contract(activation(expand(x))) (Vaswani et al. 2017, section 3.3).
+ * @param modules paths of the two layers.
+ */
+export function feedForward(
+  context: ForwardContext,
+  modules: { readonly expand: string; readonly contract: string },
+  x: Value,
+  settings: {
+    hidden: number;
+    intermediate: number;
+    activation: ActivationName;
+    bias: boolean;
+    layout?: LinearSite["layout"];
+  },
+): Value {
+  const { hidden, intermediate, activation, bias, layout = "out-in" } = settings;
+  const expanded = context.linear(modules.expand, x, { in: hidden, out: intermediate, bias, layout });
+  const activated = activate(context.builder, activation, expanded);
+  return context.linear(modules.contract, activated, { in: intermediate, out: hidden, bias, layout });
+}
 
 /** down(activation(gate(x)) * up(x)) (Shazeer 2020, GLU variants). */
 export function gatedFeedForward(

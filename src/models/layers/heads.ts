@@ -34,21 +34,27 @@ export interface TokenOutputSettings {
   readonly vocabulary: number;
   /** The input embedding's matrix where the two are tied. */
   readonly tiedWeight?: string | undefined;
-  /** The bias: the module's own (true), none (false), or a parameter by its full name. */
+  /**
+   * The bias: the module's own (true), none (false), or the head's, by its full name. The head's bias is tied like the
+   * matrix: where the matrix is not, the module's own takes its place.
+   */
   readonly bias: boolean | string;
 }
 
 /** Logits [rows, vocabulary] of x [rows, in]. */
 export function tokenOutput(context: ForwardContext, x: Value, settings: TokenOutputSettings): Value {
   const { bias, vocabulary, tiedWeight } = settings;
+  const headBias = typeof bias === "string" && tiedWeight !== undefined ? bias : undefined;
   const logits = context.linear(settings.path, x, {
     in: settings.in,
     out: vocabulary,
-    bias: bias === true,
+    bias: headBias === undefined && bias !== false,
     isOutput: true,
     ...(tiedWeight === undefined ? {} : { tiedWeight }),
   });
-  return typeof bias === "string" ? context.builder.add(logits, context.parameter(bias, [vocabulary])) : logits;
+  return headBias === undefined
+    ? logits
+    : context.builder.add(logits, context.parameter(headBias, [vocabulary]));
 }
 
 export interface PredictionsHeadSettings {

@@ -4,7 +4,13 @@
  */
 import { z } from "zod";
 import type { Value } from "../../graph/graph.ts";
-import { activationSchema, positiveInteger, probability, requireDivisible, tokenIdSchema } from "../configuration.ts";
+import {
+  activationSchema,
+  positiveInteger,
+  probability,
+  requireDivisible,
+  tokenIdSchema,
+} from "../configuration.ts";
 import type { ForwardContext, Model } from "../forward.ts";
 import { embedTokens } from "./embeddings.ts";
 import { postNormLayer } from "./post-norm-layer.ts";
@@ -68,6 +74,7 @@ export function embedPostNorm(
   config: PostNormConfiguration,
   path: string,
   size = config.hidden_size,
+  paddingPosition?: number,
 ): Value {
   return embedTokens(context, {
     path,
@@ -75,6 +82,8 @@ export function embedPostNorm(
     words: config.vocab_size,
     positions: config.max_position_embeddings,
     segments: config.type_vocab_size,
+    padding: config.pad_token_id,
+    paddingPosition,
     epsilon: config.layer_norm_eps,
     dropout: config.hidden_dropout_prob,
   });
@@ -93,7 +102,12 @@ export function encoderLayer(
 }
 
 /** x [tokens, hidden] after all layers of the encoder under `root`. */
-export function encodePostNorm(context: ForwardContext, config: PostNormConfiguration, root: string, x: Value): Value {
+export function encodePostNorm(
+  context: ForwardContext,
+  config: PostNormConfiguration,
+  root: string,
+  x: Value,
+): Value {
   const settings = layerSettings(config);
   let state = x;
   for (let index = 0; index < config.num_hidden_layers; index++)

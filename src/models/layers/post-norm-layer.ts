@@ -6,7 +6,7 @@ import type { Value } from "../../graph/graph.ts";
 import { requireDivisible } from "../configuration.ts";
 import type { ActivationName } from "../configuration.ts";
 import type { ForwardContext } from "../forward.ts";
-import { activate } from "./activation.ts";
+import { feedForward } from "./feed-forward.ts";
 import { splitHeads } from "./rotary.ts";
 
 /** Names of a layer's modules below the layer's own path. */
@@ -50,7 +50,8 @@ export function postNormLayer(
   x: Value,
   settings: PostNormSettings,
   modules: PostNormModules,
-  selfAttention: SelfAttention = (layer, input) => plainSelfAttention(context, layer, input, settings, modules),
+  selfAttention: SelfAttention = (layer, input) =>
+    plainSelfAttention(context, layer, input, settings, modules),
 ): Value {
   return context.layer(path, x, (input) => {
     const { hidden, epsilon } = settings;
@@ -71,7 +72,13 @@ export function postNormLayer(
       path: at(modules.feedForwardEnd),
       kind: "feed-forward",
       residual: middle,
-      output: context.dropout(feedForward(context, path, middle, settings, modules), settings.feedForwardDropout),
+      output: context.dropout(
+        feedForward(context, { expand: at(modules.expand), contract: at(modules.contract) }, middle, {
+          ...settings,
+          bias: true,
+        }),
+        settings.feedForwardDropout,
+      ),
       norm: (sum) => context.layerNorm(at(modules.outputNorm), sum, hidden, epsilon),
     });
   });
@@ -96,16 +103,4 @@ function plainSelfAttention(
     causal: false,
     dropout: attentionDropout,
   });
-}
-
-function feedForward(
-  context: ForwardContext,
-  path: string,
-  x: Value,
-  { hidden, intermediate, activation }: PostNormSettings,
-  modules: PostNormModules,
-): Value {
-  const expanded = context.linear(`${path}.${modules.expand}`, x, { in: hidden, out: intermediate, bias: true });
-  const activated = activate(context.builder, activation, expanded);
-  return context.linear(`${path}.${modules.contract}`, activated, { in: intermediate, out: hidden, bias: true });
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { DeltafitError } from "../../errors.ts";
 import type { Value } from "../../graph/graph.ts";
-import { divideDimensions } from "../../graph/dimension.ts";
+import { divideDimensions, multiplyDimensions } from "../../graph/dimension.ts";
 import type { ForwardContext } from "../forward.ts";
 
 /** One set of rotary settings. */
@@ -32,18 +32,25 @@ export interface RotarySettings {
 }
 
 /** The settings, whichever of the two spellings the configuration uses. */
-export function rotarySettings(configuration: z.output<typeof rotarySchema>): RotarySettings {
+export function rotarySettings(
+  configuration: z.output<typeof rotarySchema>,
+  defaultTheta = 10_000,
+): RotarySettings {
   const scaling = configuration.rope_parameters ?? configuration.rope_scaling ?? {};
-  return { theta: scaling.rope_theta ?? configuration.rope_theta ?? 10_000, scaling };
+  return { theta: scaling.rope_theta ?? configuration.rope_theta ?? defaultTheta, scaling };
 }
 
 /**
- * Angular velocity of each pair of a head's dimensions: theta^(-2i/size), scaled as the configuration says.
+ * Angular velocity of each rotated pair of a head's dimensions: theta^(-2i/width), scaled as the configuration says,
+ * where width is a share of the head's size. Where the width is odd its last pair takes one dimension more.
  * "llama3" (Llama 3.1): long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
- * @throws DeltafitError `config-invalid` for a scaling deltafit does not know.
+ * @throws DeltafitError `config-invalid` for a scaling deltafit does not know, or no whole number of pairs.
  */
-export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: number): number[] {
-  const plain = Array.from({ length: size / 2 }, (_, index) => 1 / theta ** ((2 * index) / size));
+export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: number, share = 1): number[] {
+  const width = Math.floor(size * share);
+  const pairs = Math.ceil(width / 2);
+  if (pairs === 0 || 2 * pairs > size) throw noPairs(size, width);
+  const plain = Array.from({ length: pairs }, (_, index) => 1 / theta ** ((2 * index) / width));
   const kind = scaling.rope_type ?? scaling.type ?? "default";
   const factor = scaling.factor ?? 1;
   switch (kind) {
@@ -70,6 +77,14 @@ export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: numb
   }
 }
 
+function noPairs(size: number, width: number): DeltafitError {
+  return new DeltafitError(
+    "config-invalid",
+    `config.json: ${width} of the ${size} dimensions of an attention head are to be rotated, which does not work in pairs.`,
+    "Check the number of heads, the size of a head and the share of it that is rotated.",
+  );
+}
+
 /** Tables of one forward pass: cosines and sines [batch, length, size / 2]. */
 export interface RotaryTables {
   readonly cosine: Value;
@@ -83,9 +98,13 @@ export function rotaryTables(context: ForwardContext, frequencies: readonly numb
   return { cosine: builder.cosine(angles), sine: builder.sine(angles) };
 }
 
-/** Rotates x [batch, heads, length, size]. */
+/** Rotates x [batch, heads, length, size], or as many of the first dimensions of each head as the tables have. */
 export function rotate(context: ForwardContext, x: Value, { cosine, sine }: RotaryTables): Value {
-  return context.builder.rotaryEmbedding(x, cosine, sine);
+  const { builder } = context;
+  const size = x.shape[3] ?? 0;
+  const width = multiplyDimensions(2, cosine.shape[2] ?? 0);
+  const rotated = builder.rotaryEmbedding(builder.slice(x, 3, 0, width), cosine, sine);
+  return width === size ? rotated : builder.concat([rotated, builder.slice(x, 3, width, size)], 3);
 }
 
 /** Hidden states [tokens, heads * size] as [batch, heads, length, size]. */

@@ -1,0 +1,159 @@
+/** @file The table of methods that the contract is held against: a configuration each, and what is known of it. */
+import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
+import { defaultTargets } from "../../src/adapters/method-table.ts";
+import type { Base } from "../../src/base/base.ts";
+import { ia3Defaults } from "../../src/methods/ia3.ts";
+import { lohaDefaults } from "../../src/methods/loha.ts";
+import { lokrDefaults } from "../../src/methods/lokr.ts";
+import { loraDefaults } from "../../src/methods/lora.ts";
+import { veraDefaults } from "../../src/methods/vera.ts";
+import type { LinearSite } from "../../src/models/forward.ts";
+
+export interface MethodRow<Type extends MethodType = MethodType> {
+  readonly name: string;
+  readonly type: Type;
+  readonly configuration: (base: Base) => MethodConfigurations[Type];
+  /** Trained parameters besides a classifier's head. */
+  readonly parameterCount: (base: Base) => number;
+  /** Whether the method has anything to train in a model; left out where it always has. */
+  readonly fits?: (configuration: Readonly<Record<string, unknown>>) => boolean;
+}
+
+function row<Type extends MethodType>(definition: MethodRow<Type>): MethodRow<Type> {
+  return definition;
+}
+
+/** Every linear layer but the last. */
+function adapted(base: Base): LinearSite[] {
+  return [...base.modules.linears.values()].filter(
+    ({ isOutput, path }) => !isOutput && !base.modules.headModules.includes(path.split(".")[0] ?? ""),
+  );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}
+
+const targets = "all-linear";
+const rank = 2;
+const lowRank = (base: Base) => sum(adapted(base).map((site) => rank * (site.in + site.out)));
+/** The extents of a Kronecker product's two factors for the widths of the tiny models. */
+const splits: Readonly<Record<number, readonly [number, number]>> = { 4: [2, 2], 8: [2, 4], 12: [3, 4], 16: [4, 4], 24: [4, 6] };
+
+export const methodRows = [
+  row({
+    name: "LoRA",
+    type: "LORA",
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets }),
+    parameterCount: lowRank,
+  }),
+  row({
+    name: "rsLoRA with biases",
+    type: "LORA",
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, rankStabilised: true, bias: "adapted" }),
+    parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ bias, out }) => (bias ? out : 0))),
+  }),
+  row({
+    name: "DoRA",
+    type: "LORA",
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, magnitude: true }),
+    parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ out }) => out)),
+  }),
+  row({
+    name: "LoRA with trained tokens",
+    type: "LORA",
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, tokens: { ids: [3, 5] } }),
+    parameterCount: (base) => lowRank(base) + 2 * base.model.hiddenSize,
+  }),
+  row({
+    name: "VeRA",
+    type: "VERA",
+    configuration: () => ({ ...veraDefaults, rank: 3, targets }),
+    parameterCount: (base) => sum(adapted(base).map(({ out }) => out + 3)),
+  }),
+  row({
+    name: "(IA)3",
+    type: "IA3",
+    configuration(base) {
+      const { model } = base;
+      const own = [...base.modules.linears.keys()].filter((path) => /down_proj|mlp\.c_proj|[0-9]\.output\.dense/.test(path));
+      return { ...ia3Defaults, targets: defaultTargets("IA3", model.modelType), feedForward: own };
+    },
+    parameterCount(base) {
+      const { hiddenSize } = base.model;
+      const widths: Readonly<Record<string, number>> = {
+        // Per layer: keys and values, and the input of the feed-forward block's second layer.
+        llama: 2 * 4 + 12,
+        gpt2: 3 * hiddenSize + 4 * hiddenSize,
+        // The attention's output layer matches "output.dense" as well.
+        bert: 3 * hiddenSize + 12,
+        roberta: 3 * hiddenSize + 12,
+      };
+      return base.model.layerCount * (widths[base.model.modelType] ?? NaN);
+    },
+  }),
+  row({
+    name: "LoHa",
+    type: "LOHA",
+    configuration: () => ({ ...lohaDefaults, rank, alpha: 3, targets }),
+    parameterCount: (base) => 2 * lowRank(base),
+  }),
+  row({
+    name: "LoKr",
+    type: "LOKR",
+    configuration: () => ({ ...lokrDefaults, rank: 8, alpha: 3, targets }),
+    parameterCount: (base) =>
+      sum(
+        adapted(base).map((site) => {
+          const [out, from] = [splits[site.out] ?? [NaN, NaN], splits[site.in] ?? [NaN, NaN]];
+          return out[0] * from[0] + out[1] * from[1];
+        }),
+      ),
+  }),
+  row({
+    name: "LayerNorm tuning",
+    type: "LN_TUNING",
+    configuration: (base) => ({ targets: [...base.modules.norms.keys()] }),
+    parameterCount: ({ modules }) =>
+      sum(
+        [...modules.norms.values()]
+          .filter(({ path }) => !modules.headModules.includes(path.split(".")[0] ?? ""))
+          .map(({ size, kind }) => (kind === "rms" ? size : 2 * size)),
+      ),
+  }),
+  row({
+    name: "trainable tokens",
+    type: "TRAINABLE_TOKENS",
+    configuration: () => ({ tokens: [3, 5] }),
+    parameterCount: ({ model }) => 2 * model.hiddenSize,
+  }),
+  row({
+    name: "BitFit",
+    type: "BITFIT",
+    configuration: () => ({}),
+    parameterCount: ({ modules }) =>
+      sum(
+        [...modules.parameters.values()]
+          .filter(({ name }) => name.endsWith(".bias") && !modules.headModules.includes(name.split(".")[0] ?? ""))
+          .map(({ shape }) => shape[0] ?? NaN),
+      ),
+    fits: ({ model_type: type }) => type !== "llama",
+  }),
+  row({
+    name: "the head only",
+    type: "HEAD_ONLY",
+    configuration: () => ({}),
+    parameterCount: () => 0,
+  }),
+  row({
+    name: "full fine-tuning",
+    type: "FULL",
+    configuration: () => ({}),
+    parameterCount: ({ modules }) =>
+      sum(
+        [...modules.parameters.values()]
+          .filter(({ name, stored }) => name === stored && !modules.headModules.includes(name.split(".")[0] ?? ""))
+          .map(({ shape }) => shape.reduce((a, b) => a * b, 1)),
+      ),
+  }),
+] as const;
