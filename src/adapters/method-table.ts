@@ -24,12 +24,15 @@ import { bitFit } from "../methods/bitfit.ts";
 import type { BitFitConfiguration } from "../methods/bitfit.ts";
 import { headOnly } from "../methods/head-only.ts";
 import type { HeadOnlyConfiguration } from "../methods/head-only.ts";
+import { fourierft } from "../methods/fourierft.ts";
+import type { FourierftConfiguration } from "../methods/fourierft.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { bitFitFormat } from "./bitfit-format.ts";
 import { headOnlyFormat } from "./head-only-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
+import { fourierftFormat } from "./fourierft-format.ts";
 import { lnTuningFormat } from "./ln-tuning-format.ts";
 import { trainableTokensFormat } from "./trainable-tokens-format.ts";
 import { lokrFormat } from "./lokr-format.ts";
@@ -48,6 +51,7 @@ export interface MethodConfigurations {
   readonly LN_TUNING: LnTuningConfiguration;
   readonly BITFIT: BitFitConfiguration;
   readonly HEAD_ONLY: HeadOnlyConfiguration;
+  readonly FOURIERFT: FourierftConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -90,6 +94,7 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   LN_TUNING: { method: lnTuning, withSavedModules: addSavedModules, format: lnTuningFormat },
   BITFIT: { method: bitFit, withSavedModules: addSavedModules, format: bitFitFormat },
   HEAD_ONLY: { method: headOnly, withSavedModules: addSavedModules, format: headOnlyFormat },
+  FOURIERFT: { method: fourierft, withSavedModules: addSavedModules, format: fourierftFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

@@ -23,6 +23,8 @@ import type { Tokenizer } from "../files/tokenizer.ts";
 import { hash } from "../graph/print.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { loraPlusGroups } from "../training/lora-plus.ts";
+import type { LoraPlusSettings } from "../training/lora-plus.ts";
 import { languageObjective } from "../training/objective.ts";
 import { adamWDefaults } from "../training/optimiser.ts";
 import { runTraining } from "../training/run.ts";
@@ -53,6 +55,8 @@ export interface FineTuneOptions {
   /** Compute each layer again in the backward pass: less memory, about a third more time. */
   readonly recompute?: boolean | undefined;
   readonly weightDecay?: number | undefined;
+  /** Rates of their own for LoRA's two matrices. */
+  readonly loraPlus?: LoraPlusSettings | undefined;
   /** Largest norm of the gradient; 0 for no limit. */
   readonly clip?: number | undefined;
   /** Seed of the order of the data, of dropout and of masking. */
@@ -106,6 +110,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     objective,
     parameters: state?.parameters ?? adapter.values,
     state: state?.optimiser,
+    groups: options.loraPlus && loraPlusGroups(options.loraPlus, base.modules),
     seed,
     optimiser: {
       ...adamWDefaults,
@@ -164,13 +169,13 @@ function newProgress(): TrainingProgress<BatchCursor> {
 
 /** What the numbers of a run depend on: a state of other settings is not resumed. */
 function settingsOf(
-  { plan, batchSize, seed, data, weightDecay, clip }: FineTuneOptions,
+  { plan, batchSize, seed, data, weightDecay, clip, loraPlus }: FineTuneOptions,
   graph: string,
 ): TrainingState["settings"] {
   const { steps, accumulate, learningRate, schedule, warmup } = plan;
   const { examples, tokens } = data.report;
   const numbers = { steps, accumulate, learningRate, schedule, warmup, batchSize, seed, examples, tokens };
-  return { ...numbers, weightDecay: weightDecay ?? null, clip: clip ?? null, graph };
+  return { ...numbers, weightDecay: weightDecay ?? null, clip: clip ?? null, ...loraPlus, graph };
 }
 
 function batchesOptions(options: FineTuneOptions, multiple: number): BatchesOptions {

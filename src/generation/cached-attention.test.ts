@@ -15,13 +15,14 @@ interface Case {
   readonly own: readonly (readonly number[])[];
   readonly window?: number;
   readonly prefix?: number;
+  readonly softCap?: number;
 }
 
 const numbers = (count: number, seed: number) =>
   Float64Array.from({ length: count }, (_, index) => Math.sin((index + 1) * seed));
 
 /** Both results at queries that are no padding, [row][query][head * size]. */
-function run({ past, own, window, prefix = 0 }: Case) {
+function run({ past, own, window, prefix = 0, softCap }: Case) {
   const builder = new GraphBuilder();
   const [pastLength, length] = [past[0]!.length, own[0]!.length];
   const input = (name: string, count: number, keys: string | number) =>
@@ -52,6 +53,7 @@ function run({ past, own, window, prefix = 0 }: Case) {
       scale: 0.7,
       causal: true,
       window,
+      softCap,
       dropout: 0,
     },
     {
@@ -117,9 +119,10 @@ function run({ past, own, window, prefix = 0 }: Case) {
           ({ keyPosition }) =>
             keyPosition <= position && (window === undefined || position - keyPosition < window),
         );
-        const scores = seen.map(({ key }) =>
-          Math.exp(0.7 * key.reduce((sum, value, index) => sum + value * q[index]!, 0)),
-        );
+        const scores = seen.map(({ key }) => {
+          const score = 0.7 * key.reduce((sum, value, index) => sum + value * q[index]!, 0);
+          return Math.exp(softCap === undefined ? score : softCap * Math.tanh(score / softCap));
+        });
         const total = scores.reduce((a, b) => a + b);
         const expected = Array.from({ length: size }, (_, index) =>
           seen.reduce((sum, { value }, place) => sum + (scores[place]! / total) * value[index]!, 0),
@@ -180,6 +183,17 @@ describe("attendCached", () => {
         [1, 2],
       ],
       prefix: 2,
+    },
+    "a soft cap of the scores": {
+      past: [
+        [0, 1, absent],
+        [absent, 0, absent],
+      ],
+      own: [
+        [2, 3],
+        [1, 2],
+      ],
+      softCap: 0.3,
     },
     "a window that counts a prefix": {
       past: [

@@ -36,7 +36,8 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
   const { query, key, value } = call;
   if (!call.causal)
     throw internalError(`the attention of ${call.path} is not causal: its keys cannot be cached.`);
-  if (call.bias) throw internalError(`the attention of ${call.path} has a bias, which has no places for cached keys.`);
+  if (call.bias)
+    throw internalError(`the attention of ${call.path} has a bias, which has no places for cached keys.`);
   const [batch = 0, heads = 0, length = 0, size = 0] = query.shape;
   const groups = key.shape[1] ?? 0;
   const share = divideDimensions(heads, groups) ?? 0;

@@ -3,7 +3,7 @@
  * token and the new tokens' keys and values out. The runtime copies every output, so that the whole cache never is
  * one. Runs nothing and keeps no cache.
  */
-import { DeltafitError, internalError } from "../errors.ts";
+import { internalError } from "../errors.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { addDimensions, subtractDimensions } from "../graph/dimension.ts";
 import { graphOf } from "../graph/graph.ts";
@@ -46,10 +46,7 @@ export interface DecoderAdapter {
   readonly layout: ParameterLayout;
 }
 
-/**
- * @throws DeltafitError `usage-invalid` where the model predicts no next token, `method-unsupported` for a method
- * that puts virtual tokens into the sequence.
- */
+/** @throws DeltafitError `usage-invalid` where the model predicts no next token. */
 export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapter[]): Graph {
   const builder = new GraphBuilder();
   const outputs: GraphOutput[] = [];
@@ -80,14 +77,9 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
     training: false,
     padding: false,
     attentionBlocks: 1,
+    virtualTokens: "by-id",
     attention,
   });
-  if (context.sequence.length !== "length")
-    throw new DeltafitError(
-      "method-unsupported",
-      "The adapter puts virtual tokens in front of the sequence, which generation with a cache cannot do.",
-      "Use a method that leaves the sequence as it is, such as LoRA or prefix tuning.",
-    );
   const hidden = model.encode(context);
   const logits = headOutput(model, { task: "causal-lm", labelCount: 0 }, context, context.lastTokens(hidden));
   return graphOf([{ name: decoderNames.logits, value: logits }, ...outputs]);

@@ -23,8 +23,21 @@ export class Decoder {
   /** The position of each row's next token. */
   #next: number[];
 
-  /** @param adapterFeeds The inputs of the adapters and their weights. */
-  constructor(session: Session, model: Model, adapterFeeds: Readonly<Record<string, Tensor>>, rows: number) {
+  /** Virtual tokens that every row begins with. */
+  readonly #virtualTokens: number;
+
+  /**
+   * @param adapterFeeds The inputs of the adapters and their weights.
+   * @param virtualTokens Those of all adapters together.
+   */
+  constructor(
+    session: Session,
+    model: Model,
+    adapterFeeds: Readonly<Record<string, Tensor>>,
+    rows: number,
+    virtualTokens = 0,
+  ) {
+    this.#virtualTokens = virtualTokens;
     this.#session = session;
     this.#model = model;
     this.#adapterFeeds = adapterFeeds;
@@ -33,7 +46,8 @@ export class Decoder {
   }
 
   /** Feeds tokens to every row, at least one each, and returns each row's logits [vocabulary] after its last. */
-  async advance(tokens: readonly (readonly number[])[]): Promise<Float32Array[]> {
+  async advance(given: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const tokens = given.map((row, index) => (this.#next[index] === 0 ? this.#begin(row) : row));
     const width = Math.max(...tokens.map((row) => row.length));
     // Shorter rows are padded in front, as transformers pads for generation: all rows end at the same place.
     const ids = tokens.map((row) => [...Array.from({ length: width - row.length }, () => 0), ...row]);
@@ -50,6 +64,11 @@ export class Decoder {
     }
     this.#next = positions.map((row) => (row.at(-1) ?? -1) + 1);
     return logits;
+  }
+
+  /** A row's first tokens, with the virtual ones in front under the ids that the graph knows them by. */
+  #begin(row: readonly number[]): readonly number[] {
+    return [...Array.from({ length: this.#virtualTokens }, (_, index) => -1 - index), ...row];
   }
 
   /** Row i goes on from where row `rows[i]` was. */

@@ -11,7 +11,6 @@ import { headOutput } from "../methods/survey.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session } from "../runtime/session.ts";
 import { int64Tensor } from "../tensor/tensor.ts";
-import { buildDecoderGraph } from "./decoder-graph.ts";
 import { createGenerator } from "./generate.ts";
 import type { GenerationAdapter, Generator, GeneratorOptions } from "./generate.ts";
 import { mostLikely } from "./sampling.ts";
@@ -322,19 +321,5 @@ describe("errors", () => {
       (await rejectionOf(() => createGenerator(base, [randomLora(base, "a", 3), randomLora(base, "a", 4)])))
         .message,
     ).toBe('Generation: two adapters are called "a".');
-  });
-
-  it("refuses a method that makes the sequence longer", async () => {
-    const { model } = await tinyBase(tinyConfigurations.llama);
-    const method: BoundMethod = {
-      parameters: [],
-      merge: [],
-      hooks: () => ({
-        sequence: (layout) => ({ ...layout, length: "length+4", tokens: "4*batch+batch*length" }),
-      }),
-    };
-    expect(() => buildDecoderGraph(model, [{ method, layout: { entries: [], size: 0 } }])).toThrow(
-      "The adapter puts virtual tokens in front of the sequence, which generation with a cache cannot do.",
-    );
   });
 });

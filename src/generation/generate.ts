@@ -6,7 +6,9 @@ import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { takenPositions } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
+import type { Model } from "../models/forward.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session, SessionOptions } from "../runtime/session.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -75,6 +77,9 @@ export interface Generator {
 }
 
 interface Activation {
+  /** The base's model with as many positions as the adapters leave it. */
+  readonly model: Model;
+  readonly virtualTokens: number;
   readonly adapters: readonly WeightedAdapter[];
   readonly session: Session;
   readonly feeds: Readonly<Record<string, Tensor>>;
@@ -108,13 +113,13 @@ export async function createGenerator(
   );
 
   async function* stream(request: GenerationRequest): AsyncGenerator<GeneratedToken, void, undefined> {
-    checkRequest(request, base.model);
+    const { session, feeds, model, virtualTokens } = activation;
+    checkRequest(request, model);
     const ends = new Set(request.stopTokens ?? stopTokens);
-    const { session, feeds } = activation;
-    const start = (rows: number) => new Decoder(session, base.model, feeds, rows);
-    if ((request.beams ?? 1) > 1) yield* searchBeams(() => start(1), base, request, ends);
+    const start = (rows: number) => new Decoder(session, model, feeds, rows, virtualTokens);
+    if ((request.beams ?? 1) > 1) yield* searchBeams(() => start(1), model, request, ends);
     else
-      for await (const token of decode(start(request.prompts.length), base.model, request, ends)) {
+      for await (const token of decode(start(request.prompts.length), model, request, ends)) {
         request.onToken?.(token.row, token.id);
         yield token;
       }
@@ -139,13 +144,13 @@ export async function createGenerator(
 /** Prompts one after the other; the tokens come when a search is over. */
 async function* searchBeams(
   start: () => Decoder,
-  base: Base,
+  model: Model,
   request: GenerationRequest,
   stopTokens: ReadonlySet<number>,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { beams = 1, lengthPenalty = 1, maximumNewTokens } = request;
   for (const [row, prompt] of request.prompts.entries()) {
-    const limit = newTokenLimit(prompt, maximumNewTokens, base.model);
+    const limit = newTokenLimit(prompt, maximumNewTokens, model);
     const tokens = await beamSearch(start(), prompt, { ...request, beams, lengthPenalty, limit, stopTokens });
     for (const [index, id] of tokens.entries()) {
       const reason = stopTokens.has(id) ? "stop-token" : "length";
@@ -223,7 +228,10 @@ async function activate(
   const feeds = chosen.flatMap(({ adapter, weight }, index) =>
     Object.entries(adapterFeeds(adapter, index, weight)),
   );
+  const taken = takenPositions(chosen.map(({ adapter }) => adapter));
   return {
+    model: { ...base.model, maximumPositions: base.model.maximumPositions - taken },
+    virtualTokens: chosen.reduce((sum, { adapter: { method } }) => sum + (method.virtualTokens ?? 0), 0),
     adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })),
     session,
     feeds: Object.fromEntries(feeds),
@@ -242,13 +250,20 @@ function findAdapter(adapters: readonly GenerationAdapter[], name: string): Gene
 }
 
 /** A weight scales what an adapter adds; a parameter put in place of the base's is there or not. */
-function checkWeight(base: Base, { name, layout }: GenerationAdapter, weight: number): number {
+function checkWeight(base: Base, adapter: GenerationAdapter, weight: number): number {
+  const { name, layout, method } = adapter;
   if (!Number.isFinite(weight))
     throw new DeltafitError(
       "usage-invalid",
       `Generation: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
     );
   const replaced = layout.entries.find(({ key }) => base.modules.parameters.has(key));
+  if (weight !== 1 && takenPositions([adapter]) > 0)
+    throw new DeltafitError(
+      "method-unsupported",
+      `Generation: the adapter ${quote(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
+      "Leave the adapter out to switch it off.",
+    );
   if (weight === 1 || !replaced) return weight;
   throw new DeltafitError(
     "method-unsupported",

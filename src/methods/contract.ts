@@ -5,7 +5,7 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
-import type { AttentionCall, EmbeddingSite, LinearSite, NormSite, SequenceLayout, SublayerCall } from "../models/forward.ts";
+import type { AttentionCall, EmbeddingSite, LinearSite, NormSite, SublayerCall } from "../models/forward.ts";
 
 /** A parameter of the base model. */
 export interface BaseParameter {
@@ -23,7 +23,8 @@ export interface ModuleTable {
   /** Path of the one that tokens are looked up in; a module of the user's own may have none. */
   readonly tokenEmbedding: string | undefined;
   readonly norms: ReadonlyMap<string, NormSite>;
-  readonly attentions: ReadonlyMap<string, AttentionCall>;
+  /** One for each layer; layers that share their modules have the same path. */
+  readonly attentions: readonly AttentionCall[];
   readonly parameters: ReadonlyMap<string, BaseParameter>;
   /** First path segments of the task's head, which the body of the model does not contain ("classifier", "score"). */
   readonly headModules: readonly string[];
@@ -90,12 +91,15 @@ export interface ForwardHooks {
   embedding?(site: EmbeddingSite, next: () => Value, lookup: (table: Value) => Value): Value;
   /** In place of a parameter of the base. */
   parameter?(parameter: BaseParameter): Value | undefined;
-  /** Around an attention call. */
-  attention?(call: AttentionCall, next: (call: AttentionCall) => Value): Value;
+  /** Around an attention call; `layer` is its number among them. */
+  attention?(call: AttentionCall, next: (call: AttentionCall) => Value, layer: number): Value;
   /** Around the end of a sub-layer. */
   sublayer?(call: SublayerCall, next: (call: SublayerCall) => Value): Value;
-  /** Around the layout of the sequence. */
-  sequence?(layout: SequenceLayout): SequenceLayout;
+  /**
+   * Embeddings [`virtualTokens` of the method, size] that stand in front of every row's own. Where rows go on step by
+   * step, whoever feeds them sees to it that they come once.
+   */
+  virtualTokens?(): Value;
 }
 
 /** How merging changes one stored tensor of the base. */
@@ -117,6 +121,15 @@ export interface BoundMethod {
   readonly parameters: readonly ParameterSpec[];
   readonly constants?: readonly ConstantSpec[] | undefined;
   readonly hooks: (use: MethodUse) => ForwardHooks;
+  /** Tokens in front of every row whose embeddings the method makes. */
+  readonly virtualTokens?: number | undefined;
+  /** Keys in front of every layer's own: they take positions, but are no tokens. */
+  readonly prefixKeys?: number | undefined;
+  /**
+   * Where files keep less than what is trained, such as the result of an encoder: the parameters, by their keys, of the
+   * method bound to its condensed configuration.
+   */
+  readonly condensed?: ((use: Pick<MethodUse, "builder" | "parameter">) => ReadonlyMap<string, Value>) | undefined;
   /** Rules of merging, or the reason why the method cannot merge. */
   readonly merge: readonly MergeRule[] | { readonly impossible: string };
 }
@@ -130,4 +143,6 @@ export interface Method<Configuration> {
    * @throws DeltafitError `target-unmatched` or `method-unsupported`, before anything is loaded.
    */
   bind(configuration: Configuration, modules: ModuleTable): BoundMethod;
+  /** The configuration under which a file's adapter is bound, where files keep less than what is trained. */
+  condense?(configuration: Configuration): Configuration;
 }

@@ -6,7 +6,7 @@
 import { internalError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Dimension } from "../graph/dimension.ts";
-import { divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
+import { addDimensions, divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
 import type {
   AttentionCall,
@@ -48,6 +48,11 @@ export interface ForwardSettings {
   readonly padding: boolean;
   /** Row blocks of causal attention; the length is then a multiple of them. */
   readonly attentionBlocks: number;
+  /**
+   * How rows get the virtual tokens of methods: in front of each, or, for rows that go on step by step, where the ids
+   * say so. Id -1 is the first virtual token, -2 the second.
+   */
+  readonly virtualTokens?: "in-front" | "by-id" | undefined;
   /** Replaces the attention over the sequence itself, for generation with a cache. */
   readonly attention?: ((call: AttentionCall, layer: number) => Value) | undefined;
   /** Told every site as the model meets it. */
@@ -63,6 +68,11 @@ export interface ForwardObserver {
   parameter?(parameter: BaseParameter): void;
   /** The hidden states that enter and leave a layer. */
   layer?(path: string, input: Value, output: Value): void;
+}
+
+/** Positions in front of the tokens' own that methods take. */
+export function takenPositions(adapters: readonly Pick<ActiveAdapter, "method">[]): number {
+  return adapters.reduce((sum, { method }) => sum + (method.virtualTokens ?? 0) + (method.prefixKeys ?? 0), 0);
 }
 
 /** Starts a forward pass over token ids [batch, length]. */
@@ -83,6 +93,8 @@ class ForwardPass implements ForwardContext {
   readonly #settings: ForwardSettings;
   readonly #hooks: readonly ForwardHooks[];
   readonly #inputIds: Value;
+  /** Virtual tokens in front of every row. */
+  readonly #inFront: number;
   /** The parameters met so far. */
   readonly #parameters = new Map<string, BaseParameter>();
   #dropoutSites = 0;
@@ -94,14 +106,29 @@ class ForwardPass implements ForwardContext {
     this.builder = builder;
     const length: Dimension = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
     this.#inputIds = builder.input(inputNames.inputIds, "int64", ["batch", length]);
-    const layout: SequenceLayout = {
+    const count = (of: (method: BoundMethod) => number | undefined) =>
+      adapters.reduce((sum, { method }) => sum + (of(method) ?? 0), 0);
+    this.#inFront = settings.virtualTokens === "by-id" ? 0 : count((method) => method.virtualTokens);
+    const own = builder.input(inputNames.positionIds, "int64", ["batch", length]);
+    const positions = this.#withVirtualPositions(own);
+    const whole = addDimensions(this.#inFront, length);
+    this.sequence = {
       batch: "batch",
-      length,
-      tokens: multiplyDimensions("batch", length),
-      positions: builder.input(inputNames.positionIds, "int64", ["batch", length]),
+      length: whole,
+      tokens: multiplyDimensions("batch", whole),
+      positions: builder.add(positions, builder.constant("int64", [], [count((method) => method.prefixKeys)])),
     };
     this.#hooks = adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
-    this.sequence = this.#hooks.reduce((sequence, hooks) => hooks.sequence?.(sequence) ?? sequence, layout);
+  }
+
+  /** Virtual tokens take the positions from each row's first one on, and move the row's own behind them. */
+  #withVirtualPositions(own: Value): Value {
+    const { builder } = this;
+    const count = this.#inFront;
+    if (count === 0) return own;
+    const places = builder.reshape(builder.range(count), [1, count]);
+    const inFront = builder.add(builder.slice(own, 1, 0, 1), places);
+    return builder.concat([inFront, builder.add(own, builder.constant("int64", [], [count]))], 1);
   }
 
   #useOf({ parameter, weight }: ActiveAdapter): MethodUse {
@@ -132,12 +159,39 @@ class ForwardPass implements ForwardContext {
   tokenEmbedding(site: EmbeddingSite): Value {
     this.#settings.observe?.embedding?.(site);
     this.#settings.observe?.tokenEmbedding?.(site);
-    const lookup = (table: Value) => this.builder.scale(this.#rows(table, this.#inputIds, site.paddingRow), site.scale ?? 1);
+    const ids = this.#settings.virtualTokens === "by-id" ? this.#atLeastZero(this.#inputIds) : this.#inputIds;
+    const lookup = (table: Value) => this.builder.scale(this.#rows(table, ids, site.paddingRow), site.scale ?? 1);
     const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
-    return this.#hooks.reduce<() => Value>((next, hooks) => {
+    const embedded = this.#hooks.reduce<() => Value>((next, hooks) => {
       const { embedding } = hooks;
       return embedding ? () => embedding.call(hooks, site, next, lookup) : next;
     }, own)();
+    const virtual = this.#hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
+    return virtual.length === 0 ? embedded : this.#withVirtualTokens(embedded, this.builder.concat(virtual, 0));
+  }
+
+  /** Embeddings [tokens, size] with the virtual tokens' [count, size] in their places. */
+  #withVirtualTokens(embedded: Value, virtual: Value): Value {
+    const { builder } = this;
+    const [count = 0, size = 0] = virtual.shape;
+    const [batch = 0, length = 0] = this.#inputIds.shape;
+    if (this.#settings.virtualTokens === "by-id") {
+      const ids = builder.reshape(this.#inputIds, [multiplyDimensions(batch, length)]);
+      const numbers = builder.subtract(builder.constant("int64", [], [-1]), ids);
+      const isVirtual = builder.reshape(builder.lessOrEqual(builder.constant("int64", [], [0]), numbers), [
+        multiplyDimensions(batch, length),
+        1,
+      ]);
+      return builder.where(isVirtual, builder.gather(virtual, this.#atLeastZero(numbers)), embedded);
+    }
+    const inFront = builder.expand(builder.reshape(virtual, [1, count, size]), [batch, count, size]);
+    const rows = builder.concat([inFront, builder.reshape(embedded, [batch, length, size])], 1);
+    return builder.reshape(rows, [this.sequence.tokens, size]);
+  }
+
+  #atLeastZero(numbers: Value): Value {
+    const zero = this.builder.constant("int64", [], [0]);
+    return this.builder.where(this.builder.lessOrEqual(zero, numbers), numbers, zero);
   }
 
   positionEmbedding(site: EmbeddingSite, offset = 0): Value {
@@ -153,7 +207,8 @@ class ForwardPass implements ForwardContext {
     const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
     // With a single segment every token has the same row, which broadcasts.
     if (site.rows === 1) return table;
-    return this.#rows(table, this.builder.input(inputNames.tokenTypeIds, "int64", this.#inputIds.shape));
+    const types = this.builder.input(inputNames.tokenTypeIds, "int64", this.#inputIds.shape);
+    return this.#rows(table, this.#putInFront(0, this.#inFront, types));
   }
 
   /** Rows of a table [rows, size] at ids [batch, length]: [tokens, size]. */
@@ -211,7 +266,7 @@ class ForwardPass implements ForwardContext {
     const layer = this.#attentionCalls++;
     const attended = compose(
       (inner: AttentionCall) => this.#settings.attention?.(inner, layer) ?? this.#attendSequence(inner),
-      this.#hooks.map((hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next) ?? next(inner))),
+      this.#hooks.map((hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next, layer) ?? next(inner))),
     )(call);
     const [batch = 0, heads = 0, length = 0, size = 0] = attended.shape;
     const joined = this.builder.transpose(attended, [0, 2, 1, 3]);
@@ -219,11 +274,15 @@ class ForwardPass implements ForwardContext {
   }
 
   #attendSequence(call: AttentionCall): Value {
+    const { attentionBlocks } = this.#settings;
+    const { prefixKeys = 0 } = call;
+    const mask = this.#tokenMask();
     return attend(this.builder, {
       ...call,
-      pastKeys: 0,
-      keyMask: this.#tokenMask(),
-      blocks: this.#settings.attentionBlocks,
+      pastKeys: prefixKeys,
+      keyMask: mask && this.#putInFront(1, prefixKeys, mask),
+      // Virtual tokens in front may leave no equal blocks.
+      blocks: divideDimensions(this.sequence.length, attentionBlocks) === undefined ? 1 : attentionBlocks,
       dropout: (weights) => this.dropout(weights, call.dropout),
     });
   }
@@ -231,7 +290,16 @@ class ForwardPass implements ForwardContext {
   /** int64 [batch, length]: 1 for tokens, 0 for padding; `undefined` where there is no padding. */
   #tokenMask(): Value | undefined {
     if (!this.#settings.padding) return undefined;
-    return this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape);
+    const own = this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape);
+    return this.#putInFront(1, this.#inFront, own);
+  }
+
+  /** int64 [batch, count + length]: a number before each row of x [batch, length]. */
+  #putInFront(number: 0 | 1, count: number, x: Value): Value {
+    if (count === 0) return x;
+    const [batch = 0] = x.shape;
+    const filled = this.builder.expand(this.builder.constant("int64", [1, 1], [number]), [batch, count]);
+    return this.builder.concat([filled, x], 1);
   }
 
   sublayer(call: SublayerCall): Value {

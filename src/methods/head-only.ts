@@ -5,7 +5,8 @@
  */
 import { DeltafitError } from "../errors.ts";
 import type { Method } from "./contract.ts";
-import { boundOf, savedModules } from "./saved-modules.ts";
+import { boundOf, checkNames, trainedParameters } from "./saved-modules.ts";
+import { savedWith } from "./targets.ts";
 
 export interface HeadOnlyConfiguration {
   /** The modules of the head, trained whole; left out, all that the task adds to the body. */
@@ -17,12 +18,19 @@ export const headOnly: Method<HeadOnlyConfiguration> = {
   summary: "The task's head alone, on the frozen features of the body (linear probing)",
   bind({ modulesToSave }, modules) {
     const heads = modulesToSave?.length ? modulesToSave : modules.headModules;
-    if (heads.length === 0)
+    checkNames(heads, modules);
+    const own = trainedParameters(
+      modules,
+      // What is tied to the input embedding is the body's.
+      ({ name, stored }) => name === stored && savedWith(heads, name),
+      "apart",
+    );
+    if (own.parameters.length === 0)
       throw new DeltafitError(
         "target-unmatched",
-        "Head only: the model has no head besides its body.",
+        "Head only: the model has no head of its own; its output embedding is the input embedding's matrix.",
         "Use a method that adapts the body, such as LoRA.",
       );
-    return boundOf(savedModules({ modulesToSave: heads, bias: "none", adapted: [] }, modules));
+    return boundOf(own);
   },
 };

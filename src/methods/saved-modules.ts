@@ -74,7 +74,8 @@ export function trainedParameters(
   };
 }
 
-function checkNames(names: readonly string[], modules: ModuleTable): void {
+/** @throws DeltafitError `target-unmatched` for a name that is no module's. */
+export function checkNames(names: readonly string[], modules: ModuleTable): void {
   const paths = [...modules.parameters.keys()].map((name) => name.split(".").slice(0, -1).join("."));
   for (const name of names) {
     if (paths.some((path) => savedWith([name], path))) continue;

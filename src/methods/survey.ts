@@ -37,7 +37,7 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
   const embeddings = new Map<string, EmbeddingSite>();
   let tokenEmbedding: string | undefined;
   const norms = new Map<string, NormSite>();
-  const attentions = new Map<string, AttentionCall>();
+  const attentions: AttentionCall[] = [];
   const parameters = new Map<string, BaseParameter>();
   forward(
     createForwardContext({
@@ -53,7 +53,7 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
           tokenEmbedding = site.path;
         },
         norm: (site) => norms.set(site.path, site),
-        attention: (call) => attentions.set(call.path, call),
+        attention: (call) => attentions.push(call),
         parameter: (parameter) => parameters.set(parameter.name, parameter),
       },
     }),

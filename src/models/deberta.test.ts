@@ -28,7 +28,7 @@ test("an unknown kind of score, in the older spelling", () => {
     {
       "code": "config-invalid",
       "hint": "Check that the configuration belongs to this architecture and is complete.",
-      "message": "config.json: "pos_att_type.1" is missing: Invalid option: expected one of "c2p"|"p2c".",
+      "message": "config.json: "pos_att_type" is "c2p|p2p": expected "c2p", "p2c" or both, as a list or joined by "|".",
     }
   `);
 });

@@ -47,10 +47,12 @@ export interface AttentionCall {
   readonly path: string;
   /** [batch, heads, length, size] */
   readonly query: Value;
-  /** [batch, key-value heads, length, size] */
+  /** [batch, key-value heads, prefix + length, size] */
   readonly key: Value;
-  /** [batch, key-value heads, length, size] */
+  /** [batch, key-value heads, prefix + length, size] */
   readonly value: Value;
+  /** Keys that methods put in front of the sequence's: every query may see them, and a window counts their places. */
+  readonly prefixKeys?: number | undefined;
   /** Factor of the scores, usually 1 / sqrt(size). */
   readonly scale: number;
   /** Whether a position sees only itself and what is before it. */

@@ -48,5 +48,8 @@ export const gemma3Text: Architecture = {
 function rotaryOf(config: Configuration, type: LayerType): RotarySettings {
   const isGlobal = type === "full_attention";
   const scaling = config.rope_parameters?.[type] ?? (isGlobal ? config.rope_scaling : undefined) ?? {};
-  return { theta: scaling.rope_theta ?? (isGlobal ? config.rope_theta : config.rope_local_base_freq), scaling };
+  return {
+    theta: scaling.rope_theta ?? (isGlobal ? config.rope_theta : config.rope_local_base_freq),
+    scaling,
+  };
 }

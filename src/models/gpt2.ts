@@ -1,7 +1,14 @@
 /** @file GPT-2 (Radford et al. 2019): pre-norm decoder with learnt positions and fused attention projections. */
 import { z } from "zod";
 import type { Value } from "../graph/graph.ts";
-import { activationSchema, positiveInteger, probability, readConfiguration, requireDivisible, tokenIdSchema } from "./configuration.ts";
+import {
+  activationSchema,
+  positiveInteger,
+  probability,
+  readConfiguration,
+  requireDivisible,
+  tokenIdSchema,
+} from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { feedForward } from "./layers/feed-forward.ts";
 import { tokenOutput } from "./layers/heads.ts";
@@ -46,8 +53,17 @@ export const gpt2: Architecture = {
       const bySize = config.scale_attn_weights ? 1 / Math.sqrt(size) : 1;
       const byLayer = config.scale_attn_by_inverse_layer_idx ? 1 / (layer + 1) : 1;
       const projections = splitProjections(context, fused, { heads, groups: heads, size });
-      const result = context.attention({ ...projections, path, scale: bySize * byLayer, causal: true, dropout: config.attn_pdrop });
-      return context.dropout(convolution(context, `${path}.c_proj`, result, hidden, hidden), config.resid_pdrop);
+      const result = context.attention({
+        ...projections,
+        path,
+        scale: bySize * byLayer,
+        causal: true,
+        dropout: config.attn_pdrop,
+      });
+      return context.dropout(
+        convolution(context, `${path}.c_proj`, result, hidden, hidden),
+        config.resid_pdrop,
+      );
     };
 
     const expandAndContract = (context: ForwardContext, path: string, x: Value) => {
@@ -76,9 +92,17 @@ export const gpt2: Architecture = {
       // Old checkpoints hold the causal mask as tensors.
       ignoredTensors: [/\.attn\.(bias|masked_bias)$/],
       encode(context) {
-        const norm = (path: string, x: Value) => context.layerNorm(path, x, hidden, config.layer_norm_epsilon);
-        const positions = context.positionEmbedding({ path: "transformer.wpe", rows: config.n_positions, size: hidden });
-        let x = context.dropout(context.builder.add(context.tokenEmbedding(tokens), positions), config.embd_pdrop);
+        const norm = (path: string, x: Value) =>
+          context.layerNorm(path, x, hidden, config.layer_norm_epsilon);
+        const positions = context.positionEmbedding({
+          path: "transformer.wpe",
+          rows: config.n_positions,
+          size: hidden,
+        });
+        let x = context.dropout(
+          context.builder.add(context.tokenEmbedding(tokens), positions),
+          config.embd_pdrop,
+        );
         for (let index = 0; index < config.n_layer; index++) {
           const path = `transformer.h.${index}`;
           x = context.layer(path, x, (input) => {

@@ -23,7 +23,29 @@ import { roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
 
 const table: ReadonlyMap<string, Architecture> = new Map(
-  [albert, bert, deberta, debertaV2, distilbert, electra, gemma2, gemma3Text, gpt2, gptNeox, llama, mistral, modernbert, olmo2, opt, phi3, qwen2, qwen3, roberta, smollm3, xlmRoberta].map((architecture) => [architecture.modelType, architecture]),
+  [
+    albert,
+    bert,
+    deberta,
+    debertaV2,
+    distilbert,
+    electra,
+    gemma2,
+    gemma3Text,
+    gpt2,
+    gptNeox,
+    llama,
+    mistral,
+    modernbert,
+    olmo2,
+    opt,
+    phi3,
+    qwen2,
+    qwen3,
+    roberta,
+    smollm3,
+    xlmRoberta,
+  ].map((architecture) => [architecture.modelType, architecture]),
 );
 
 /** The `model_type`s that deltafit implements, sorted. */

@@ -17,6 +17,10 @@ export const mistral: Architecture = {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config), attentionShape(config).size);
     const window = config.sliding_window ?? undefined;
-    return createDecoder(config, { modelType: "mistral", norms: preNorms, attention: () => ({ frequencies, window }) });
+    return createDecoder(config, {
+      modelType: "mistral",
+      norms: preNorms,
+      attention: () => ({ frequencies, window }),
+    });
   },
 };

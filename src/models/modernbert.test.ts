@@ -1,4 +1,4 @@
-/** @file What is refused of ModernBERT's config.json, and what the older spelling of its layers means. */
+/** @file What is refused of ModernBERT's config.json. */
 import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { modernbert } from "./modernbert.ts";
@@ -51,9 +51,4 @@ test("an unknown pooling", () => {
       "message": "config.json: "classifier_pooling" is "max": Invalid option: expected one of "cls"|"mean".",
     }
   `);
-});
-
-test("the older spelling: every n-th layer is global, thetas have keys of their own", () => {
-  const older = { global_attn_every_n_layers: 3, global_rope_theta: 1000, local_rope_theta: null };
-  expect(modernbert.create({ ...sizes, ...older }).layerCount).toBe(2);
 });

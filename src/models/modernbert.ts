@@ -58,6 +58,8 @@ const schema = z.object({
 
 type Configuration = z.output<typeof schema>;
 
+const wordsPath = "model.embeddings.tok_embeddings";
+
 export const modernbert: Architecture = {
   modelType: "modernbert",
   create(raw): Model {
@@ -100,40 +102,13 @@ export const modernbert: Architecture = {
       keyValue: { heads, size },
       tokenTypes: false,
       ignoredTensors: [/rotary_emb\.inv_freq$/],
-      encode(context) {
-        const tables: Readonly<Record<LayerType, RotaryTables>> = {
-          full_attention: rotaryTables(context, rotaryFrequencies(rotaryOf(config, "full_attention"), size)),
-          sliding_attention: rotaryTables(
-            context,
-            rotaryFrequencies(rotaryOf(config, "sliding_attention"), size),
-          ),
-        };
-        const embedded = norm(context, config, "model.embeddings.norm", context.tokenEmbedding(embedding));
-        let x = context.dropout(embedded, config.embedding_dropout);
-        for (const [index, type] of types.entries()) {
-          const path = `model.layers.${index}`;
-          x = context.layer(path, x, (input) => {
-            // The embeddings are already normalised when they reach the first layer.
-            const normed = index === 0 ? input : norm(context, config, `${path}.attn_norm`, input);
-            const output = attention(context, config, `${path}.attn`, normed, type, tables[type]);
-            const middle = context.sublayer({ path, kind: "attention", residual: input, output });
-            const fed = feedForward(
-              context,
-              config,
-              `${path}.mlp`,
-              norm(context, config, `${path}.mlp_norm`, middle),
-            );
-            return context.sublayer({ path, kind: "feed-forward", residual: middle, output: fed });
-          });
-        }
-        return norm(context, config, "model.final_norm", x);
-      },
+      encode: (context) => encode(context, config, types),
       tokenLogits: (context, x) =>
         tokenOutput(context, head(context, x), {
           path: "decoder",
           in: hidden,
           vocabulary: config.vocab_size,
-          tiedWeight: config.tie_word_embeddings ? `${embedding.path}.weight` : undefined,
+          tiedWeight: config.tie_word_embeddings ? `${wordsPath}.weight` : undefined,
           bias: config.decoder_bias,
         }),
       sequenceLogits(context, x, labelCount) {

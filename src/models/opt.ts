@@ -56,7 +56,12 @@ export const opt: Architecture = {
     const { hidden_size: hidden, num_attention_heads: heads, num_hidden_layers: depth } = config;
     requireDivisible(hidden, heads, "hidden_size", "num_attention_heads");
     const width = config.word_embed_proj_dim ?? hidden;
-    const embedding = { path: "model.decoder.embed_tokens", rows: config.vocab_size, size: width, paddingRow: config.pad_token_id };
+    const embedding = {
+      path: "model.decoder.embed_tokens",
+      rows: config.vocab_size,
+      size: width,
+      paddingRow: config.pad_token_id,
+    };
     return {
       modelType: "opt",
       bodyPath: "model",
@@ -108,7 +113,9 @@ function embed(context: ForwardContext, config: Configuration, tokens: Value): V
   const { hidden_size: hidden, max_position_embeddings: count } = config;
   const width = config.word_embed_proj_dim ?? hidden;
   const wide =
-    width === hidden ? tokens : context.linear("model.decoder.project_in", tokens, { in: width, out: hidden });
+    width === hidden
+      ? tokens
+      : context.linear("model.decoder.project_in", tokens, { in: width, out: hidden });
   const positions = context.positionEmbedding(
     { path: "model.decoder.embed_positions", rows: count + positionOffset, size: hidden },
     positionOffset,

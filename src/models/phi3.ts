@@ -33,7 +33,11 @@ export const phi3: Architecture = {
     const window = config.sliding_window ?? undefined;
     const project: LayerPart<Projections> = (context, path, x) => {
       const out = (shape.heads + 2 * shape.groups) * shape.size;
-      return splitProjections(context, context.linear(`${path}.qkv_proj`, x, { in: shape.hidden, out }), shape);
+      return splitProjections(
+        context,
+        context.linear(`${path}.qkv_proj`, x, { in: shape.hidden, out }),
+        shape,
+      );
     };
     const feedForward: LayerPart<Value> = (context, path, x) =>
       fusedGatedFeedForward(context, { expand: `${path}.gate_up_proj`, contract: `${path}.down_proj` }, x, {

@@ -39,11 +39,12 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
   const [rows = 0, length = 0] = batch.inputIds.shape;
   if (length % taskGraph.lengthMultiple !== 0)
     throw internalError(`the length ${length} of a batch is no multiple of ${taskGraph.lengthMultiple}.`);
-  if (length > model.maximumPositions)
+  const { takenPositions } = taskGraph;
+  if (takenPositions + length > model.maximumPositions)
     throw new DeltafitError(
       "data-invalid",
-      `A batch has ${length} positions, but the model has only ${model.maximumPositions}.`,
-      "Lower the sequence length.",
+      `A batch has ${length} positions${takenPositions > 0 ? ` after ${takenPositions} of adapters` : ""}, but the model has only ${model.maximumPositions}.`,
+      `Lower the sequence length${takenPositions > 0 ? ", or the number of virtual tokens" : ""}.`,
     );
   const all: Record<string, () => Tensor> = {
     [inputNames.inputIds]: () => batch.inputIds,

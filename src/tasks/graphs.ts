@@ -13,6 +13,7 @@ import type { ParameterLayout } from "../methods/layout.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
 import { lossAndGradient, startPass } from "./pass.ts";
+import { takenPositions } from "../methods/forward-pass.ts";
 import type { Pass, TaskAdapter } from "./pass.ts";
 
 export interface TaskGraphOptions {
@@ -52,6 +53,8 @@ export interface TaskGraph {
   readonly lossChunks: number;
   /** Positions that methods put in front of every row. */
   readonly virtualTokens: number;
+  /** Positions in front of the tokens' own that methods take, virtual tokens included. */
+  readonly takenPositions: number;
   /** What the length of a batch must be a multiple of. */
   readonly lengthMultiple: number;
 }
@@ -115,6 +118,7 @@ function startTask(options: TaskGraphOptions, training: boolean, observe?: Forwa
     frozenLayouts: pass.frozenLayouts,
     lossChunks: options.lossChunks,
     virtualTokens,
+    takenPositions: takenPositions(options.adapters),
     lengthMultiple: attentionBlocks,
   });
   return { ...pass, hidden, finish };

@@ -144,6 +144,8 @@ export const methodRows = [
     type: "HEAD_ONLY",
     configuration: () => ({}),
     parameterCount: () => 0,
+    // Its head is its own where the output embedding is not the input embedding.
+    fits: ({ model_type: type, tie_word_embeddings: isTied }) => type !== "gpt2" && isTied !== true,
   }),
   row({
     name: "full fine-tuning",

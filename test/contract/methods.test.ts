@@ -11,6 +11,7 @@ import type { MethodType } from "../../src/adapters/method-table.ts";
 import { openBase, storedParameters } from "../../src/base/base.ts";
 import type { Base } from "../../src/base/base.ts";
 import type { HostArray } from "../../src/graph/operation.ts";
+import { SessionCache } from "../../src/generation/session-cache.ts";
 import { constantFeeds } from "../../src/methods/constants.ts";
 import { entryValues } from "../../src/methods/layout.ts";
 import type { Task } from "../../src/models/forward.ts";
@@ -67,7 +68,11 @@ const architectures: readonly Architecture[] = [
 const session = { threads: 1 };
 
 const scratch = scratchFolder();
-afterAll(scratch.dispose);
+const sessions = new SessionCache(cpu, session);
+afterAll(async () => {
+  await sessions.dispose();
+  scratch.dispose();
+});
 
 const opened = new Map<string, Promise<Base>>();
 
@@ -102,10 +107,9 @@ async function logitsOf(base: Base, adapters: readonly Adapter[]): Promise<Float
     [frozenInput(name)]: float32Tensor([values.length], values),
     ...constantFeeds(name, method),
   }));
-  const running = await cpu.createSession(graph.graph, (weight) => base.locate(weight), session);
+  const running = await sessions.open(base, graph.graph);
   const { tensors } = feedsOf(graph, base.model, batchFor(base));
   const { data } = (await running.run(Object.assign({}, tensors, ...feeds) as Record<string, Tensor>))["logits"]!;
-  await running.dispose();
   return data as Float32Array;
 }
 

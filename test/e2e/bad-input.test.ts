@@ -5,6 +5,8 @@
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
+import { methodNames } from "../../src/cli/methods.ts";
+import { knownModelTypes } from "../../src/models/index.ts";
 import {
   createWorkspace,
   tinyLlama,
@@ -78,7 +80,7 @@ const badInputs: readonly BadInput[] = [
     exitCode: 2,
     error:
       'error: config.json: the model_type "lama" is not known.\n' +
-      "hint: Known are bert, gpt2, llama, roberta.\n",
+      `hint: Known are ${knownModelTypes.join(", ")}.\n`,
   },
   {
     title: "weights of another configuration",
@@ -194,7 +196,7 @@ const badInputs: readonly BadInput[] = [
     title: "several methods",
     words: [...usual, "--method", "lora+prefix-tuning"],
     exitCode: 2,
-    error: 'error: --method: expected lora or full, found "lora+prefix-tuning".\n',
+    error: `error: --method: expected ${methodNames.slice(0, -1).join(", ")} or ${methodNames.at(-1) ?? ""}, found "lora+prefix-tuning".\n`,
   },
   {
     title: "a setting that the method has not",

@@ -267,7 +267,12 @@ export const Gather: Operation<"Gather"> = {
     const updates = builder.reshape(outputGradient(rule), [...flat, ...table.shape.slice(1)]);
     return [
       rule.wanted[0]
-        ? builder.scatterRows(builder.reshape(indices, flat), updates, table.shape[0] ?? 0, node.attributes.distinct)
+        ? builder.scatterRows(
+            builder.reshape(indices, flat),
+            updates,
+            table.shape[0] ?? 0,
+            node.attributes.distinct,
+          )
         : undefined,
     ];
   },

@@ -37,14 +37,14 @@ export interface AttentionInputs {
 export function attend(builder: GraphBuilder, inputs: AttentionInputs): Value {
   const { query, causal, pastKeys } = inputs;
   const length = query.shape[2] ?? 0;
-  const blocks = causal && pastKeys === 0 ? inputs.blocks : 1;
+  const blocks = causal && typeof pastKeys === "number" ? inputs.blocks : 1;
   const blockLength = divideDimensions(length, blocks);
   if (blockLength === undefined) throw internalError(`the length ${length} has no ${blocks} equal blocks.`);
   const scaled = builder.scale(query, inputs.scale);
   const parts = Array.from({ length: blocks }, (_, block) => {
     const start = multiplyDimensions(block, blockLength);
     const end = addDimensions(start, blockLength);
-    const keyEnd = blocks === 1 ? (inputs.key.shape[2] ?? 0) : end;
+    const keyEnd = blocks === 1 ? (inputs.key.shape[2] ?? 0) : addDimensions(pastKeys, end);
     return attendRows(builder, inputs, scaled, start, end, keyEnd);
   });
   return builder.concat(parts, 2);
@@ -70,7 +70,10 @@ function attendRows(
   const value = builder.slice(inputs.value, 2, 0, keyEnd);
   const scores = softCap(builder, builder.matmul(folded, builder.transposeLast(key)), inputs.softCap);
   const unfolded = builder.reshape(scores, [batch, groups, share, length, keyEnd]);
-  const additions = [scoreBias(builder, inputs, start, end, keyEnd), visibility(builder, inputs, start, end, keyEnd)];
+  const additions = [
+    scoreBias(builder, inputs, start, end, keyEnd),
+    visibility(builder, inputs, start, end, keyEnd),
+  ];
   const seen = additions.reduce<Value>((sum, part) => (part ? builder.add(sum, part) : sum), unfolded);
   const weights = builder.softmax(seen);
   const dropped = inputs.dropout(weights);
@@ -116,7 +119,10 @@ function visibility(
     if (!causal) conditions.push(builder.lessOrEqual(keyPlaces, builder.add(queryPlaces, reach)));
   }
   if (keyMask) {
-    const present = builder.lessOrEqual(builder.constant("int64", [], [1]), builder.slice(keyMask, 1, 0, keyEnd));
+    const present = builder.lessOrEqual(
+      builder.constant("int64", [], [1]),
+      builder.slice(keyMask, 1, 0, keyEnd),
+    );
     conditions.push(builder.reshape(present, [keyMask.shape[0] ?? 0, 1, 1, 1, keyEnd]));
   }
   const [first, ...others] = conditions;

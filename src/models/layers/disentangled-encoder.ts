@@ -12,19 +12,15 @@ import { sumEmbeddings } from "./embeddings.ts";
 import { predictionsHead, sequenceHead, transform } from "./heads.ts";
 import { describeEncoder, encoderLayer, layerSettings, postNormSchema } from "./post-norm-encoder.ts";
 
-const positionKinds = z.enum(["c2p", "p2c"]);
-
-/** "c2p|p2c" in older files, a list in newer ones. */
-const positionKindsSchema = z.preprocess(
-  (value) =>
-    typeof value === "string"
-      ? value
-          .toLowerCase()
-          .split("|")
-          .map((kind) => kind.trim())
-      : value,
-  z.array(positionKinds).nullish(),
-);
+/** Position kinds of `pos_att_type`: "c2p|p2c" in older files, a list in newer ones. */
+const positionKindsSchema = z
+  .union([z.string().transform((kinds) => kinds.toLowerCase().split("|")), z.array(z.string())])
+  .nullish()
+  .transform((kinds) => (kinds ?? []).map((kind) => kind.trim()))
+  .refine(
+    (kinds) => kinds.every((kind) => kind === "c2p" || kind === "p2c"),
+    'expected "c2p", "p2c" or both, as a list or joined by "|"',
+  );
 
 export const disentangledSchema = postNormSchema.extend({
   type_vocab_size: z.int().nonnegative().default(0),
@@ -183,7 +179,7 @@ function attention(
   table: Value | undefined,
 ): Value {
   const path = `${layer}.attention.self`;
-  const kinds = config.pos_att_type ?? [];
+  const kinds = config.pos_att_type;
   const dropped = table && context.dropout(table, config.hidden_dropout_prob);
   const projections = variant.project(context, path, x, dropped, {
     contentToPosition: kinds.includes("c2p"),

@@ -49,11 +49,21 @@ export function fusedGatedFeedForward(
   context: ForwardContext,
   modules: { readonly expand: string; readonly contract: string },
   x: Value,
-  settings: { hidden: number; intermediate: number; activation: ActivationName; bias: boolean; dropout: number },
+  settings: {
+    hidden: number;
+    intermediate: number;
+    activation: ActivationName;
+    bias: boolean;
+    dropout: number;
+  },
 ): Value {
   const { hidden, intermediate, activation, bias, dropout } = settings;
   const both = context.linear(modules.expand, x, { in: hidden, out: 2 * intermediate, bias });
   const [first = both, second = both] = context.builder.split(both, 1, [intermediate, intermediate]);
   const gated = context.builder.multiply(activate(context.builder, activation, first), second);
-  return context.linear(modules.contract, context.dropout(gated, dropout), { in: intermediate, out: hidden, bias });
+  return context.linear(modules.contract, context.dropout(gated, dropout), {
+    in: intermediate,
+    out: hidden,
+    bias,
+  });
 }

@@ -59,7 +59,11 @@ export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: numb
     case "linear":
       return plain.map((frequency) => frequency / factor);
     case "llama3": {
-      const { low_freq_factor: low = 1, high_freq_factor: high = 4, original_max_position_embeddings: context = 8192 } = scaling;
+      const {
+        low_freq_factor: low = 1,
+        high_freq_factor: high = 4,
+        original_max_position_embeddings: context = 8192,
+      } = scaling;
       return plain.map((frequency) => {
         const wavelength = (2 * Math.PI) / frequency;
         if (wavelength < context / high) return frequency;
@@ -93,7 +97,11 @@ export interface RotaryTables {
 
 export function rotaryTables(context: ForwardContext, frequencies: readonly number[]): RotaryTables {
   const { builder, sequence } = context;
-  const positions = builder.reshape(builder.cast(sequence.positions, "float32"), [sequence.batch, sequence.length, 1]);
+  const positions = builder.reshape(builder.cast(sequence.positions, "float32"), [
+    sequence.batch,
+    sequence.length,
+    1,
+  ]);
   const angles = builder.multiply(positions, builder.constant("float32", [frequencies.length], frequencies));
   return { cosine: builder.cosine(angles), sine: builder.sine(angles) };
 }

@@ -1,0 +1,152 @@
+import { expect, test } from "vitest";
+import { failureOf } from "../../test/support/failure.ts";
+import { createModel } from "../models/index.ts";
+import type { BoundMethod, ModuleTable } from "./contract.ts";
+import { ia3, ia3Defaults } from "./ia3.ts";
+import { loha, lohaDefaults } from "./loha.ts";
+import { factorise, lokr, lokrDefaults } from "./lokr.ts";
+import { lora, loraDefaults } from "./lora.ts";
+import { surveyModel } from "./survey.ts";
+import { trainableTokens } from "./trainable-tokens.ts";
+import { vera, veraDefaults } from "./vera.ts";
+
+const modules: ModuleTable = surveyModel(
+  createModel({
+    model_type: "llama",
+    vocab_size: 12,
+    hidden_size: 8,
+    intermediate_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    max_position_embeddings: 16,
+  }),
+  { task: "causal-lm", labelCount: 0 },
+);
+const targets = ["q_proj"];
+
+/** What is asked for, and the whole text of the answer. */
+const cases: readonly (readonly [string, () => BoundMethod, { code: string; message: string; hint: string | undefined }])[] = [
+  [
+    "VeRA without a rank",
+    () => vera.bind({ ...veraDefaults, targets, rank: 0 }, modules),
+    {
+      code: "config-invalid",
+      message: "VeRA: the rank is 0; expected a whole number above 0.",
+      hint: "Common ranks are 64 to 1024.",
+    },
+  ],
+  [
+    "VeRA with excluded modules",
+    () => vera.bind({ ...veraDefaults, targets: "all-linear", exclude: ["q_proj"] }, modules),
+    {
+      code: "config-invalid",
+      message: "VeRA: modules cannot be excluded: its files have no field for it.",
+      hint: "Name the targets without them.",
+    },
+  ],
+  [
+    "VeRA on an embedding",
+    () => vera.bind({ ...veraDefaults, targets: ["embed_tokens"] }, modules),
+    {
+      code: "target-unmatched",
+      message: 'The target "embed_tokens" matches no module of the model.',
+      hint: "The modules are down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj.",
+    },
+  ],
+  [
+    "VeRA with a seed that is no whole number",
+    () => vera.bind({ ...veraDefaults, targets, projectionSeed: 0.5 }, modules),
+    {
+      code: "config-invalid",
+      message: "VeRA: projectionSeed is 0.5; expected a whole number.",
+      hint: "Any whole number will do.",
+    },
+  ],
+  [
+    "DoRA with a bias of B",
+    () => lora.bind({ ...loraDefaults, targets, magnitude: true, loraBias: true }, modules),
+    {
+      code: "config-invalid",
+      message: "LoRA: a bias of B cannot be had with a trained magnitude (DoRA).",
+      hint: "Leave one of them out.",
+    },
+  ],
+  [
+    "LoRA on the embedding whose rows are trained",
+    () => lora.bind({ ...loraDefaults, targets: ["embed_tokens"], tokens: { ids: [1] } }, modules),
+    {
+      code: "config-invalid",
+      message: 'LoRA: "model.embed_tokens" cannot be adapted and have trained tokens at once.',
+      hint: "Leave it out of the targets, or train no tokens.",
+    },
+  ],
+  [
+    "(IA)3 with a feed-forward module that is no target",
+    () => ia3.bind({ ...ia3Defaults, targets, feedForward: ["down_proj"] }, modules),
+    {
+      code: "config-invalid",
+      message: '(IA)3: the feed-forward module "down_proj" is none of the targets.',
+      hint: "The targets are q_proj.",
+    },
+  ],
+  [
+    "LoHa with a dropout of everything",
+    () => loha.bind({ ...lohaDefaults, targets, rankDropout: 1 }, modules),
+    { code: "config-invalid", message: "LoHa: dropout is 1; expected a share from 0 to below 1.", hint: undefined },
+  ],
+  [
+    "LoKr with a fraction of a rank",
+    () => lokr.bind({ ...lokrDefaults, targets, rank: 2.5 }, modules),
+    { code: "config-invalid", message: "LoKr: the rank is 2.5; expected a whole number above 0.", hint: undefined },
+  ],
+  [
+    "no tokens",
+    () => trainableTokens.bind({ tokens: [] }, modules),
+    { code: "config-invalid", message: "Trained tokens: there are none.", hint: "Give each token's id once." },
+  ],
+  [
+    "a token twice",
+    () => trainableTokens.bind({ tokens: [3, 4, 3] }, modules),
+    { code: "config-invalid", message: "Trained tokens: the id 3 occurs twice.", hint: "Give each token's id once." },
+  ],
+  [
+    "a token outside of the vocabulary",
+    () => trainableTokens.bind({ tokens: [12] }, modules),
+    {
+      code: "config-invalid",
+      message: 'Trained tokens: the id 12 is outside of "model.embed_tokens", which has 12 rows.',
+      hint: "Give each token's id once.",
+    },
+  ],
+  [
+    "tokens of another module",
+    () => trainableTokens.bind({ tokens: [1], targets: ["lm_head"] }, modules),
+    {
+      code: "target-unmatched",
+      message: 'Trained tokens: ["lm_head"] does not name the token embedding.',
+      hint: 'The token embedding is "model.embed_tokens".',
+    },
+  ],
+];
+
+test.each(cases)("%s", (_name, bind, expected) => {
+  expect(failureOf(bind)).toEqual(expected);
+});
+
+test.each([
+  [128, -1, [8, 16]],
+  [127, -1, [1, 127]],
+  [128, 4, [4, 32]],
+  [16, 8, [8, 2]],
+  [12, -1, [3, 4]],
+  [128, 5, [4, 32]],
+])("splits %i by %i", (extent, factor, expected) => {
+  expect(factorise(extent, factor)).toEqual(expected);
+});
+
+test("VeRA draws its matrices once, and for the widest layers", () => {
+  const bound = vera.bind({ ...veraDefaults, targets: "all-linear", rank: 4 }, modules);
+  const [a, b] = bound.constants ?? [];
+  expect([a?.shape, b?.shape]).toEqual([[4, 16], [16, 4]]);
+  expect(a?.values()).toBe(a?.values());
+});
