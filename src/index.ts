@@ -45,6 +45,8 @@ export { writeMergedModel } from "./adapters/merged-model.ts";
 export type { MergedModelSummary, WriteMergedModelOptions } from "./adapters/merged-model.ts";
 export { defaultTargets } from "./adapters/method-table.ts";
 export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
+export { fourierftDefaults } from "./methods/fourierft.ts";
+export type { FourierftConfiguration } from "./methods/fourierft.ts";
 export { ia3Defaults } from "./methods/ia3.ts";
 export type { Ia3Configuration } from "./methods/ia3.ts";
 export type { LnTuningConfiguration } from "./methods/ln-tuning.ts";

@@ -1,7 +1,7 @@
 /**
  * @file Command: trains the bundled base from scratch by deltafit's own full training, on the generated corpus.
  *
- *   npm run base:train            (about 40 minutes on two cores)
+ *   npm run base:train            (about 25 minutes on two cores)
  *
  * Writes base/model.safetensors (float16) and base/training.json (settings and loss curve).
  */

@@ -27,7 +27,7 @@ const configuration = {
     noUnusedLocals: false,
     noUnusedParameters: false,
   },
-  include: ["*.ts"],
+  include: ["*.ts", "../src/**/*.d.ts"],
 };
 
 function fileOf(example: Example): string {

@@ -19,6 +19,7 @@ import { entryValues } from "../methods/layout.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import { withValues } from "./adapter.ts";
 import type { Adapter, BoundAdapter } from "./adapter.ts";
+import { condenseAdapter } from "./condense.ts";
 import { adapterCard } from "./card.ts";
 import { formatOf } from "./method-table.ts";
 import type { MethodType } from "./method-table.ts";
@@ -33,17 +34,18 @@ const cardName = "README.md";
 const maximumConfigurationBytes = 4 * 2 ** 20;
 
 /**
- * Writes an adapter folder; one that is there already is replaced as a whole.
+ * Writes an adapter folder; one that is there already is replaced as a whole. Of an encoder only the result is kept.
  * @throws DeltafitError `write-failed`, with what was there before untouched; `method-unsupported` for a method
  * without a PEFT format.
  */
 export async function saveAdapter(folder: string, adapter: Adapter, base: Base): Promise<void> {
+  const condensed = await condenseAdapter(adapter, base);
   await writeFolderAtomic(folder, (temporary) => {
-    writeAdapterFiles(temporary, adapter, base);
+    writeAdapterFiles(temporary, condensed, base);
   });
 }
 
-/** Writes the files of an adapter into a folder that is there, beside whatever else it holds. */
+/** Writes the files of a condensed adapter into a folder that is there, beside whatever else it holds. */
 export function writeAdapterFiles<Type extends MethodType>(
   folder: string,
   adapter: Adapter<Type>,
@@ -136,7 +138,10 @@ export function loadAdapter(folder: string, base: Base, name = "default"): Adapt
   const adapter = bindPeftAdapter(header, base, name, where);
   const fileName = fileNamesOf(adapter, base);
   const expected = adapter.layout.entries.map((entry) => ({ ...entry, fileName: fileName(entry.key) }));
-  const stored = storedConstants(adapter).map(({ fileName: name, constant }) => ({ ...constant, fileName: name }));
+  const stored = storedConstants(adapter).map(({ fileName: name, constant }) => ({
+    ...constant,
+    fileName: name,
+  }));
   // Shapes come from the configuration: nothing is allocated before the file is known to hold as much.
   checkTensors({ weights, expected: [...expected, ...stored], base, folder, baseModel: header.baseModel });
   const values = new Float32Array(adapter.layout.size);

@@ -9,7 +9,16 @@ import { matchTargets } from "../methods/targets.ts";
 import type { ModuleKind } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
-import { biasNames, fanInFanOut, patternSchema, targetFieldDefaults, targetFields, targetsFromPeft, targetsToPeft, wrappedNames } from "./peft-fields.ts";
+import {
+  biasNames,
+  fanInFanOut,
+  patternSchema,
+  targetFieldDefaults,
+  targetFields,
+  targetsFromPeft,
+  targetsToPeft,
+  wrappedNames,
+} from "./peft-fields.ts";
 
 const kinds: readonly ModuleKind[] = ["linears"];
 const bias = biasNames("fourier_only");

@@ -10,7 +10,14 @@ import { matchTargets, namesModule } from "../methods/targets.ts";
 import type { ModuleKind, ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { ia3FeedForward, ia3Targets } from "./default-targets.ts";
-import { fanInFanOut, namesSchema, targetFields, targetsFromPeft, targetsToPeft, wrappedNames } from "./peft-fields.ts";
+import {
+  fanInFanOut,
+  namesSchema,
+  targetFields,
+  targetsFromPeft,
+  targetsToPeft,
+  wrappedNames,
+} from "./peft-fields.ts";
 
 const kinds: readonly ModuleKind[] = ["linears"];
 
@@ -62,5 +69,7 @@ export const ia3Format: AdapterFormat<Ia3Configuration> = {
 
 /** PEFT takes the names of a list that exist. */
 function existing(names: ModuleNames, paths: readonly string[]): ModuleNames {
-  return typeof names === "string" ? names : names.filter((name) => paths.some((path) => namesModule([name], path)));
+  return typeof names === "string"
+    ? names
+    : names.filter((name) => paths.some((path) => namesModule([name], path)));
 }

@@ -28,7 +28,12 @@ export const lnTuningFormat: AdapterFormat<LnTuningConfiguration> = {
   fromPeft: (raw, context) =>
     targetsFromPeft(parseWithSchema(schema, raw, context.where), layerNormTargets, context, kinds),
   toPeft: (configuration, { modules }) =>
-    targetsToPeft(configuration, modules, matchTargets(configuration, modules, kinds), lnTuningFormat.defaults),
+    targetsToPeft(
+      configuration,
+      modules,
+      matchTargets(configuration, modules, kinds),
+      lnTuningFormat.defaults,
+    ),
   fileNames(configuration, modules) {
     const norms = new Set(matchTargets(configuration, modules, kinds));
     return (key) => {

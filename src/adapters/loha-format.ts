@@ -19,7 +19,11 @@ export const lohaFormat: AdapterFormat<LohaConfiguration> = {
   defaultTargets: loraTargets,
   fromPeft(raw, context) {
     const fields = parseWithSchema(schema, raw, context.where);
-    return { ...lycorisFromPeft(fields, context), rankDropoutScale: true, initialWeights: fields.init_weights };
+    return {
+      ...lycorisFromPeft(fields, context),
+      rankDropoutScale: true,
+      initialWeights: fields.init_weights,
+    };
   },
   toPeft: (configuration, context) => ({
     ...lycorisToPeft(configuration, context),

@@ -20,7 +20,12 @@ const understoodFields = {
 const schema = z.looseObject(understoodFields);
 
 export const lokrFormat: AdapterFormat<LokrConfiguration> = {
-  defaults: { ...lycorisFieldDefaults, decompose_both: false, decompose_factor: -1, rank_dropout_scale: false },
+  defaults: {
+    ...lycorisFieldDefaults,
+    decompose_both: false,
+    decompose_factor: -1,
+    rank_dropout_scale: false,
+  },
   understood: Object.keys(understoodFields).filter((name) => name !== "use_effective_conv2d"),
   defaultTargets: loraTargets,
   fromPeft(raw, context) {

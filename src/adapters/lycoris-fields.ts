@@ -8,7 +8,13 @@ import { matchTargets } from "../methods/targets.ts";
 import type { ModuleKind } from "../methods/targets.ts";
 import type { FormatContext } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
-import { patternSchema, targetFieldDefaults, targetFields, targetsFromPeft, targetsToPeft } from "./peft-fields.ts";
+import {
+  patternSchema,
+  targetFieldDefaults,
+  targetFields,
+  targetsFromPeft,
+  targetsToPeft,
+} from "./peft-fields.ts";
 
 const kinds: readonly ModuleKind[] = ["linears"];
 const shareSchema = z.number().min(0).lt(1).default(0);
@@ -39,7 +45,10 @@ export const lycorisFieldDefaults = {
 
 type Fields = z.output<z.ZodObject<typeof lycorisFields>>;
 
-export function lycorisFromPeft(fields: Fields, context: FormatContext): Omit<LycorisConfiguration, "rankDropoutScale"> {
+export function lycorisFromPeft(
+  fields: Fields,
+  context: FormatContext,
+): Omit<LycorisConfiguration, "rankDropoutScale"> {
   return {
     ...targetsFromPeft(fields, loraTargets, context, kinds),
     rank: fields.r,
@@ -51,7 +60,10 @@ export function lycorisFromPeft(fields: Fields, context: FormatContext): Omit<Ly
   };
 }
 
-export function lycorisToPeft(configuration: LycorisConfiguration, { modules }: FormatContext): Record<string, unknown> {
+export function lycorisToPeft(
+  configuration: LycorisConfiguration,
+  { modules }: FormatContext,
+): Record<string, unknown> {
   const adapted = matchTargets(configuration, modules, kinds);
   return {
     ...targetsToPeft(configuration, modules, adapted, lycorisFieldDefaults),

@@ -26,10 +26,13 @@ import { headOnly } from "../methods/head-only.ts";
 import type { HeadOnlyConfiguration } from "../methods/head-only.ts";
 import { fourierft } from "../methods/fourierft.ts";
 import type { FourierftConfiguration } from "../methods/fourierft.ts";
+import { prefixTuning } from "../methods/prefix-tuning.ts";
+import type { PrefixTuningConfiguration } from "../methods/prefix-tuning.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { bitFitFormat } from "./bitfit-format.ts";
 import { headOnlyFormat } from "./head-only-format.ts";
+import { prefixTuningFormat } from "./prefix-tuning-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
 import { fourierftFormat } from "./fourierft-format.ts";
@@ -52,6 +55,7 @@ export interface MethodConfigurations {
   readonly BITFIT: BitFitConfiguration;
   readonly HEAD_ONLY: HeadOnlyConfiguration;
   readonly FOURIERFT: FourierftConfiguration;
+  readonly PREFIX_TUNING: PrefixTuningConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -75,7 +79,10 @@ function addSavedModules<Configuration extends { readonly modulesToSave?: readon
   };
 }
 
-function refuseSavedModules<Configuration>(configuration: Configuration, names: readonly string[]): Configuration {
+function refuseSavedModules<Configuration>(
+  configuration: Configuration,
+  names: readonly string[],
+): Configuration {
   if (names.length === 0) return configuration;
   throw new DeltafitError(
     "method-unsupported",
@@ -90,11 +97,16 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   IA3: { method: ia3, withSavedModules: addSavedModules, format: ia3Format },
   LOHA: { method: loha, withSavedModules: addSavedModules, format: lohaFormat },
   LOKR: { method: lokr, withSavedModules: addSavedModules, format: lokrFormat },
-  TRAINABLE_TOKENS: { method: trainableTokens, withSavedModules: refuseSavedModules, format: trainableTokensFormat },
+  TRAINABLE_TOKENS: {
+    method: trainableTokens,
+    withSavedModules: refuseSavedModules,
+    format: trainableTokensFormat,
+  },
   LN_TUNING: { method: lnTuning, withSavedModules: addSavedModules, format: lnTuningFormat },
   BITFIT: { method: bitFit, withSavedModules: addSavedModules, format: bitFitFormat },
   HEAD_ONLY: { method: headOnly, withSavedModules: addSavedModules, format: headOnlyFormat },
   FOURIERFT: { method: fourierft, withSavedModules: addSavedModules, format: fourierftFormat },
+  PREFIX_TUNING: { method: prefixTuning, withSavedModules: addSavedModules, format: prefixTuningFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

@@ -66,7 +66,10 @@ export function targetsFromPeft(
   kinds: readonly ModuleKind[],
 ): TargetSettings {
   return {
-    targets: existingTargets(fields.target_modules ?? defaultTargetsOf(defaults, modelType), pathsOf(modules, kinds)),
+    targets: existingTargets(
+      fields.target_modules ?? defaultTargetsOf(defaults, modelType),
+      pathsOf(modules, kinds),
+    ),
     exclude: fields.exclude_modules ?? undefined,
     layersToTransform: listOf(fields.layers_to_transform),
     layersPattern: listOf(fields.layers_pattern),

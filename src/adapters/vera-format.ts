@@ -11,7 +11,15 @@ import { veraProjections } from "../methods/vera.ts";
 import type { VeraConfiguration } from "../methods/vera.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
-import { biasNames, fanInFanOut, targetFields, targetFieldDefaults, targetsFromPeft, targetsToPeft, wrappedNames } from "./peft-fields.ts";
+import {
+  biasNames,
+  fanInFanOut,
+  targetFields,
+  targetFieldDefaults,
+  targetsFromPeft,
+  targetsToPeft,
+  wrappedNames,
+} from "./peft-fields.ts";
 
 const kinds: readonly ModuleKind[] = ["linears"];
 const bias = biasNames("vera_only");

@@ -5,7 +5,6 @@ import { randomLora, tinyBase, tinyConfigurations } from "../../test/support/tin
 import type { Base } from "../base/base.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
-import type { BoundMethod } from "../methods/contract.ts";
 import { createForwardContext, inputNames } from "../methods/forward-pass.ts";
 import { headOutput } from "../methods/survey.ts";
 import { cpu } from "../runtime/cpu.ts";

@@ -129,7 +129,8 @@ export interface BoundMethod {
    * Where files keep less than what is trained, such as the result of an encoder: the parameters, by their keys, of the
    * method bound to its condensed configuration.
    */
-  readonly condensed?: ((use: Pick<MethodUse, "builder" | "parameter">) => ReadonlyMap<string, Value>) | undefined;
+  readonly condensed?:
+    ((use: Pick<MethodUse, "builder" | "parameter">) => ReadonlyMap<string, Value>) | undefined;
   /** Rules of merging, or the reason why the method cannot merge. */
   readonly merge: readonly MergeRule[] | { readonly impossible: string };
 }

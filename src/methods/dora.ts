@@ -17,7 +17,8 @@ export function magnitudeSpec(site: LoraSite): ParameterSpec {
   return {
     key: magnitudeKey(site),
     shape: [site.out],
-    initial: ({ base, earlier }) => rowLengths(site, base(`${site.path}.weight`), earlier(site.a), earlier(site.b)),
+    initial: ({ base, earlier }) =>
+      rowLengths(site, base(`${site.path}.weight`), earlier(site.a), earlier(site.b)),
   };
 }
 
@@ -59,7 +60,9 @@ function squaredNorm({ builder, parameter, base }: MethodUse, site: LoraSite): V
   const { out, factor, transposed } = site;
   const weight = base(`${site.path}.weight`);
   const [a, b] = [parameter(site.a), parameter(site.b)];
-  const own = builder.reshape(builder.reduceSum(builder.multiply(weight, weight), [transposed ? 0 : 1]), [out]);
+  const own = builder.reshape(builder.reduceSum(builder.multiply(weight, weight), [transposed ? 0 : 1]), [
+    out,
+  ]);
   const crossed = builder.gemm(weight, a, { transA: transposed, transB: true, alpha: 2 * factor });
   const gram = builder.gemm(a, a, { transB: true });
   const quadratic = builder.gemm(b, gram, { alpha: factor * factor, c: crossed });
@@ -68,7 +71,11 @@ function squaredNorm({ builder, parameter, base }: MethodUse, site: LoraSite): V
 }
 
 /** A merged matrix with its rows at the trained lengths, in the layout it is stored in. */
-export function withRowLengths({ builder, parameter }: Parameters<MergeRule["merged"]>[0], site: LoraSite, sum: Value): Value {
+export function withRowLengths(
+  { builder, parameter }: Parameters<MergeRule["merged"]>[0],
+  site: LoraSite,
+  sum: Value,
+): Value {
   const norm = builder.squareRoot(builder.reduceSum(builder.multiply(sum, sum), [site.transposed ? 0 : 1]));
   const magnitude = builder.reshape(parameter(magnitudeKey(site)), norm.shape);
   return builder.multiply(sum, builder.divide(magnitude, norm));

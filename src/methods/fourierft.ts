@@ -68,7 +68,9 @@ export const fourierft: Method<FourierftConfiguration> = {
         ...saved.hooks(use),
       }),
       merge: [
-        ...[...sites.values()].map((site) => addedToWeight(site.linear, (use) => changeOf(use, site, scaling))),
+        ...[...sites.values()].map((site) =>
+          addedToWeight(site.linear, (use) => changeOf(use, site, scaling)),
+        ),
         ...saved.merge,
       ],
     };
@@ -85,7 +87,12 @@ function siteOf(linear: LinearSite, { frequencies, frequencyPattern }: Fourierft
     );
   // Layers of equal shape share their places and tables.
   const name = (table: string) => `fourierft.${table}.${linear.out}x${linear.in}.${count}`;
-  const tables = { outCosine: name("outCosine"), outSine: name("outSine"), inCosine: name("inCosine"), inSine: name("inSine") };
+  const tables = {
+    outCosine: name("outCosine"),
+    outSine: name("outSine"),
+    inCosine: name("inCosine"),
+    inSine: name("inSine"),
+  };
   return { linear, count, key: `${linear.path}.fourierft_spectrum`, tables };
 }
 
@@ -105,7 +112,12 @@ function tablesOf(sites: readonly FourierSite[], { locationSeed }: FourierftConf
     let drawn: Int32Array | undefined;
     const places = () =>
       (drawn ??= new TorchGenerator(locationSeed).permutation(linear.in * linear.out).slice(0, count));
-    const table = (key: string, extent: number, wave: (angle: number) => number, frequency: (place: number) => number) => {
+    const table = (
+      key: string,
+      extent: number,
+      wave: (angle: number) => number,
+      frequency: (place: number) => number,
+    ) => {
       let values: Float32Array | undefined;
       const make = () =>
         Float32Array.from({ length: extent * count }, (_, at) => {
@@ -146,7 +158,9 @@ function changeOf(use: Use, site: FourierSite, scaling: number): Value {
   const { builder, parameter } = use;
   const entries = spectrum(use, site, scaling);
   const { outCosine, outSine, inCosine, inSine } = site.tables;
-  const first = builder.gemm(builder.multiply(parameter(outCosine), entries), parameter(inCosine), { transB: true });
+  const first = builder.gemm(builder.multiply(parameter(outCosine), entries), parameter(inCosine), {
+    transB: true,
+  });
   const odd = builder.multiply(parameter(outSine), entries);
   return builder.gemm(odd, parameter(inSine), { transB: true, alpha: -1, c: first });
 }

@@ -19,7 +19,10 @@ export interface Ia3Configuration extends TargetSettings {
   readonly initialWeights: boolean;
 }
 
-export const ia3Defaults = { feedForward: [], initialWeights: true } as const satisfies Partial<Ia3Configuration>;
+export const ia3Defaults = {
+  feedForward: [],
+  initialWeights: true,
+} as const satisfies Partial<Ia3Configuration>;
 
 interface Ia3Site {
   readonly linear: LinearSite;

@@ -12,3 +12,14 @@ export function kaimingUniform(shape: readonly number[]): ParameterSpec["initial
   const bound = 1 / Math.sqrt(shape.at(-1) ?? 1);
   return ({ random }) => random.uniform(elementCount(shape), -bound, bound);
 }
+
+/** Normal around zero. */
+export function normal(shape: readonly number[], deviation: number): ParameterSpec["initial"] {
+  return ({ random }) => random.normal(elementCount(shape), 0, deviation);
+}
+
+/** Uniform within 1 / sqrt(fan in): how torch starts the bias of a linear layer. */
+export function linearBias(count: number, fanIn: number): ParameterSpec["initial"] {
+  const bound = 1 / Math.sqrt(fanIn);
+  return ({ random }) => random.uniform(count, -bound, bound);
+}

@@ -24,7 +24,8 @@ export const lohaDefaults = {
 
 export const loha: Method<LohaConfiguration> = {
   type: "LOHA",
-  summary: "LoHa: the element-wise product of two low-rank products beside frozen matrices (Hyeon-Woo et al. 2021)",
+  summary:
+    "LoHa: the element-wise product of two low-rank products beside frozen matrices (Hyeon-Woo et al. 2021)",
   bind: (configuration, modules) =>
     bindLycoris(configuration, modules, {
       name: "LoHa",
@@ -46,8 +47,13 @@ export const loha: Method<LohaConfiguration> = {
     }),
 };
 
-function changeOf({ builder, parameter }: Pick<MethodUse, "builder" | "parameter">, { linear, factor }: LycorisSite): Value {
+function changeOf(
+  { builder, parameter }: Pick<MethodUse, "builder" | "parameter">,
+  { linear, factor }: LycorisSite,
+): Value {
   const half = (index: 1 | 2, alpha: number): Value =>
-    builder.gemm(parameter(`${linear.path}.hada_w${index}_a`), parameter(`${linear.path}.hada_w${index}_b`), { alpha });
+    builder.gemm(parameter(`${linear.path}.hada_w${index}_a`), parameter(`${linear.path}.hada_w${index}_b`), {
+      alpha,
+    });
   return builder.multiply(half(1, factor), half(2, 1));
 }

@@ -48,7 +48,10 @@ interface Shapes {
   readonly decomposed: readonly [boolean, boolean];
 }
 
-function shapesOf({ linear, rank }: LycorisSite, { decomposeBoth, decomposeFactor }: LokrConfiguration): Shapes {
+function shapesOf(
+  { linear, rank }: LycorisSite,
+  { decomposeBoth, decomposeFactor }: LokrConfiguration,
+): Shapes {
   const out = factorise(linear.out, decomposeFactor);
   const from = factorise(linear.in, decomposeFactor);
   const isSmaller = (index: 0 | 1) => rank < Math.max(out[index], from[index]) / 2;
@@ -93,13 +96,23 @@ function keyOf({ path }: LinearSite, index: 0 | 1): string {
 
 type Use = Pick<MethodUse, "builder" | "parameter">;
 
-function factorOf({ builder, parameter }: Use, site: LycorisSite, index: 0 | 1, { decomposed }: Shapes): Value {
+function factorOf(
+  { builder, parameter }: Use,
+  site: LycorisSite,
+  index: 0 | 1,
+  { decomposed }: Shapes,
+): Value {
   const key = keyOf(site.linear, index);
   return decomposed[index] ? builder.gemm(parameter(`${key}_a`), parameter(`${key}_b`)) : parameter(key);
 }
 
 /** Row by row s W1 X W2^T, flattened. */
-function applyKronecker(use: MethodUse, site: LycorisSite, configuration: LokrConfiguration, x: Value): Value {
+function applyKronecker(
+  use: MethodUse,
+  site: LycorisSite,
+  configuration: LokrConfiguration,
+  x: Value,
+): Value {
   const { builder } = use;
   const shapes = shapesOf(site, configuration);
   const [firstOut, secondOut] = shapes.out;

@@ -8,7 +8,16 @@ import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
-import type { BaseParameter, BoundMethod, ForwardHooks, MergeRule, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
+import type {
+  BaseParameter,
+  BoundMethod,
+  ForwardHooks,
+  MergeRule,
+  Method,
+  MethodUse,
+  ModuleTable,
+  ParameterSpec,
+} from "./contract.ts";
 import { savedModules } from "./saved-modules.ts";
 import { stackHooks } from "./stack-hooks.ts";
 import { tokenRows } from "./token-rows.ts";
@@ -85,7 +94,10 @@ export const lora: Method<LoraConfiguration> = {
     checkSettings(configuration);
     const paths = matchTargets(configuration, modules, loraKinds);
     const sites = new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
-    const saved = savedModules({ modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths }, modules);
+    const saved = savedModules(
+      { modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths },
+      modules,
+    );
     const rows = tokensOf(configuration, sites, modules);
     return {
       parameters: [
@@ -106,11 +118,20 @@ export const lora: Method<LoraConfiguration> = {
   },
 };
 
-function tokensOf({ tokens }: LoraConfiguration, sites: ReadonlyMap<string, LoraSite>, modules: ModuleTable): BoundRows | undefined {
+function tokensOf(
+  { tokens }: LoraConfiguration,
+  sites: ReadonlyMap<string, LoraSite>,
+  modules: ModuleTable,
+): BoundRows | undefined {
   if (tokens === undefined) return undefined;
   const targets = tokens.embedding === undefined ? undefined : [tokens.embedding];
-  const rows = tokenRows({ tokens: tokens.ids, targets, suffix: "token_adapter.trainable_tokens_delta" }, modules);
-  const adapted = [...sites.values()].find((site) => rows.parameters.some(({ key }) => key.startsWith(`${site.path}.`)));
+  const rows = tokenRows(
+    { tokens: tokens.ids, targets, suffix: "token_adapter.trainable_tokens_delta" },
+    modules,
+  );
+  const adapted = [...sites.values()].find((site) =>
+    rows.parameters.some(({ key }) => key.startsWith(`${site.path}.`)),
+  );
   if (adapted)
     throw new DeltafitError(
       "config-invalid",
@@ -123,13 +144,29 @@ function tokensOf({ tokens }: LoraConfiguration, sites: ReadonlyMap<string, Lora
 function checkSettings({ rank, alpha, dropout, rankPattern, magnitude, loraBias }: LoraConfiguration): void {
   for (const value of [rank, ...Object.values(rankPattern ?? {})])
     if (!Number.isInteger(value) || value <= 0)
-      throw new DeltafitError("config-invalid", `LoRA: the rank is ${value}; expected a whole number above 0.`, "Common ranks are 4 to 64.");
+      throw new DeltafitError(
+        "config-invalid",
+        `LoRA: the rank is ${value}; expected a whole number above 0.`,
+        "Common ranks are 4 to 64.",
+      );
   if (!(alpha > 0) || !Number.isFinite(alpha))
-    throw new DeltafitError("config-invalid", `LoRA: alpha is ${alpha}; expected a number above 0.`, "A common choice is twice the rank.");
+    throw new DeltafitError(
+      "config-invalid",
+      `LoRA: alpha is ${alpha}; expected a number above 0.`,
+      "A common choice is twice the rank.",
+    );
   if (!(dropout >= 0 && dropout < 1))
-    throw new DeltafitError("config-invalid", `LoRA: dropout is ${dropout}; expected a share from 0 to below 1.`, "Common values are 0 to 0.1.");
+    throw new DeltafitError(
+      "config-invalid",
+      `LoRA: dropout is ${dropout}; expected a share from 0 to below 1.`,
+      "Common values are 0 to 0.1.",
+    );
   if (magnitude && loraBias)
-    throw new DeltafitError("config-invalid", "LoRA: a bias of B cannot be had with a trained magnitude (DoRA).", "Leave one of them out.");
+    throw new DeltafitError(
+      "config-invalid",
+      "LoRA: a bias of B cannot be had with a trained magnitude (DoRA).",
+      "Leave one of them out.",
+    );
 }
 
 function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
@@ -144,7 +181,16 @@ function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleT
   }
   const embedding = modules.embeddings.get(path);
   const keys = { a: `${path}.lora_embedding_A`, b: `${path}.lora_embedding_B` };
-  return { path, rank, factor, in: embedding?.rows ?? 0, out: embedding?.size ?? 0, kind: "embedding", transposed: true, ...keys };
+  return {
+    path,
+    rank,
+    factor,
+    in: embedding?.rows ?? 0,
+    out: embedding?.size ?? 0,
+    kind: "embedding",
+    transposed: true,
+    ...keys,
+  };
 }
 
 function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpec[] {
@@ -154,24 +200,51 @@ function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpe
 function lowRankSpecs(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration): ParameterSpec[] {
   const { path, rank, in: from, out } = site;
   const zeros = (count: number) => () => new Float32Array(count);
-  const spec = (suffix: string, shape: number[], initial: ParameterSpec["initial"]) => ({ key: `${path}.${suffix}`, shape, initial });
+  const spec = (suffix: string, shape: number[], initial: ParameterSpec["initial"]) => ({
+    key: `${path}.${suffix}`,
+    shape,
+    initial,
+  });
   // kaiming_uniform with a = sqrt(5): bound sqrt(6 / ((1 + 5) fan)) = 1 / sqrt(fan)
-  const uniform = (count: number, fan: number): ParameterSpec["initial"] => ({ random }) =>
-    random.uniform(count, -1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
-  const normal = (count: number, deviation: number): ParameterSpec["initial"] => ({ random }) => random.normal(count, 0, deviation);
+  const uniform =
+    (count: number, fan: number): ParameterSpec["initial"] =>
+    ({ random }) =>
+      random.uniform(count, -1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
+  const normal =
+    (count: number, deviation: number): ParameterSpec["initial"] =>
+    ({ random }) =>
+      random.normal(count, 0, deviation);
   if (site.kind === "embedding")
     return [
-      spec("lora_embedding_A", [rank, from], initialWeights === false ? normal(rank * from, 1) : zeros(rank * from)),
+      spec(
+        "lora_embedding_A",
+        [rank, from],
+        initialWeights === false ? normal(rank * from, 1) : zeros(rank * from),
+      ),
       spec("lora_embedding_B", [out, rank], normal(out * rank, 1)),
     ];
   return [
-    spec("lora_A.weight", [rank, from], initialWeights === "gaussian" ? normal(rank * from, 1 / rank) : uniform(rank * from, from)),
-    spec("lora_B.weight", [out, rank], initialWeights === false ? uniform(out * rank, rank) : zeros(out * rank)),
-    ...(loraBias ? [spec("lora_B.bias", [out], initialWeights === false ? uniform(out, rank) : zeros(out))] : []),
+    spec(
+      "lora_A.weight",
+      [rank, from],
+      initialWeights === "gaussian" ? normal(rank * from, 1 / rank) : uniform(rank * from, from),
+    ),
+    spec(
+      "lora_B.weight",
+      [out, rank],
+      initialWeights === false ? uniform(out * rank, rank) : zeros(out * rank),
+    ),
+    ...(loraBias
+      ? [spec("lora_B.bias", [out], initialWeights === false ? uniform(out, rank) : zeros(out))]
+      : []),
   ];
 }
 
-function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, configuration: LoraConfiguration): ForwardHooks {
+function hooksOf(
+  use: MethodUse,
+  sites: ReadonlyMap<string, LoraSite>,
+  configuration: LoraConfiguration,
+): ForwardHooks {
   const { builder, parameter } = use;
   const { dropout, loraBias, magnitude } = configuration;
   return {
@@ -182,8 +255,14 @@ function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, configura
       const down = builder.gemm(use.dropout(x, dropout), parameter(site.a), { transB: true });
       if (magnitude) return withMagnitude(use, site, { down, base, bias: bias ? `${path}.bias` : undefined });
       // The base's output goes in as the product's addend: one pass instead of two.
-      const y = builder.gemm(use.weighted(down), parameter(site.b), { transB: true, alpha: site.factor, c: base });
-      return loraBias ? builder.add(y, use.weighted(builder.scale(parameter(`${path}.lora_B.bias`), site.factor))) : y;
+      const y = builder.gemm(use.weighted(down), parameter(site.b), {
+        transB: true,
+        alpha: site.factor,
+        c: base,
+      });
+      return loraBias
+        ? builder.add(y, use.weighted(builder.scale(parameter(`${path}.lora_B.bias`), site.factor)))
+        : y;
     },
     embedding({ path }: EmbeddingSite, next, lookup) {
       const site = sites.get(path);
@@ -191,12 +270,20 @@ function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LoraSite>, configura
       if (!site) return base;
       const down = lookup(builder.transposeLast(parameter(site.a)));
       if (magnitude) return withMagnitude(use, site, { down, base, bias: undefined });
-      return builder.gemm(use.weighted(down), parameter(site.b), { transB: true, alpha: site.factor, c: base });
+      return builder.gemm(use.weighted(down), parameter(site.b), {
+        transB: true,
+        alpha: site.factor,
+        c: base,
+      });
     },
   };
 }
 
-function mergeRules(site: LoraSite, { loraBias, magnitude }: LoraConfiguration, modules: ModuleTable): MergeRule[] {
+function mergeRules(
+  site: LoraSite,
+  { loraBias, magnitude }: LoraConfiguration,
+  modules: ModuleTable,
+): MergeRule[] {
   const { path, factor, transposed } = site;
   const stored = (name: string) => storedName(modules, `${path}.${name}`);
   const weight: MergeRule = {
@@ -211,7 +298,14 @@ function mergeRules(site: LoraSite, { loraBias, magnitude }: LoraConfiguration, 
     },
   };
   if (!loraBias || site.kind === "embedding") return [weight];
-  return [weight, { stored: stored("bias"), merged: ({ builder, parameter }, base): Value => builder.add(base, builder.scale(parameter(`${path}.lora_B.bias`), factor)) }];
+  return [
+    weight,
+    {
+      stored: stored("bias"),
+      merged: ({ builder, parameter }, base): Value =>
+        builder.add(base, builder.scale(parameter(`${path}.lora_B.bias`), factor)),
+    },
+  ];
 }
 
 function storedName(modules: ModuleTable, name: string): string {

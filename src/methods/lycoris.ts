@@ -89,7 +89,12 @@ function siteOf(linear: LinearSite, configuration: LycorisConfiguration): Lycori
 }
 
 /** The change's product with x as training sees it. */
-function dropped(use: MethodUse, { linear }: LycorisSite, added: Value, settings: LycorisConfiguration): Value {
+function dropped(
+  use: MethodUse,
+  { linear }: LycorisSite,
+  added: Value,
+  settings: LycorisConfiguration,
+): Value {
   const { builder } = use;
   const { rankDropout, rankDropoutScale, moduleDropout } = settings;
   const mask = (count: number, ratio: number, keepsSize: boolean): Value | undefined => {

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { createModel } from "../models/index.ts";
 import type { BoundMethod, ModuleTable } from "./contract.ts";
+import { fourierft, fourierftDefaults } from "./fourierft.ts";
 import { ia3, ia3Defaults } from "./ia3.ts";
 import { loha, lohaDefaults } from "./loha.ts";
 import { factorise, lokr, lokrDefaults } from "./lokr.ts";
@@ -25,7 +26,11 @@ const modules: ModuleTable = surveyModel(
 const targets = ["q_proj"];
 
 /** What is asked for, and the whole text of the answer. */
-const cases: readonly (readonly [string, () => BoundMethod, { code: string; message: string; hint: string | undefined }])[] = [
+const cases: readonly (readonly [
+  string,
+  () => BoundMethod,
+  { code: string; message: string; hint: string | undefined },
+])[] = [
   [
     "VeRA without a rank",
     () => vera.bind({ ...veraDefaults, targets, rank: 0 }, modules),
@@ -92,22 +97,48 @@ const cases: readonly (readonly [string, () => BoundMethod, { code: string; mess
   [
     "LoHa with a dropout of everything",
     () => loha.bind({ ...lohaDefaults, targets, rankDropout: 1 }, modules),
-    { code: "config-invalid", message: "LoHa: dropout is 1; expected a share from 0 to below 1.", hint: undefined },
+    {
+      code: "config-invalid",
+      message: "LoHa: dropout is 1; expected a share from 0 to below 1.",
+      hint: undefined,
+    },
   ],
   [
     "LoKr with a fraction of a rank",
     () => lokr.bind({ ...lokrDefaults, targets, rank: 2.5 }, modules),
-    { code: "config-invalid", message: "LoKr: the rank is 2.5; expected a whole number above 0.", hint: undefined },
+    {
+      code: "config-invalid",
+      message: "LoKr: the rank is 2.5; expected a whole number above 0.",
+      hint: undefined,
+    },
+  ],
+  [
+    "FourierFT with more frequencies than there are",
+    () => fourierft.bind({ ...fourierftDefaults, targets, frequencies: 65 }, modules),
+    {
+      code: "config-invalid",
+      message:
+        'FourierFT: "model.layers.0.self_attn.q_proj" shall have 65 frequencies; expected a whole number from 1 to 64.',
+      hint: "Lower the number of frequencies, or give this module its own by a pattern.",
+    },
   ],
   [
     "no tokens",
     () => trainableTokens.bind({ tokens: [] }, modules),
-    { code: "config-invalid", message: "Trained tokens: there are none.", hint: "Give each token's id once." },
+    {
+      code: "config-invalid",
+      message: "Trained tokens: there are none.",
+      hint: "Give each token's id once.",
+    },
   ],
   [
     "a token twice",
     () => trainableTokens.bind({ tokens: [3, 4, 3] }, modules),
-    { code: "config-invalid", message: "Trained tokens: the id 3 occurs twice.", hint: "Give each token's id once." },
+    {
+      code: "config-invalid",
+      message: "Trained tokens: the id 3 occurs twice.",
+      hint: "Give each token's id once.",
+    },
   ],
   [
     "a token outside of the vocabulary",
@@ -147,6 +178,9 @@ test.each([
 test("VeRA draws its matrices once, and for the widest layers", () => {
   const bound = vera.bind({ ...veraDefaults, targets: "all-linear", rank: 4 }, modules);
   const [a, b] = bound.constants ?? [];
-  expect([a?.shape, b?.shape]).toEqual([[4, 16], [16, 4]]);
+  expect([a?.shape, b?.shape]).toEqual([
+    [4, 16],
+    [16, 4],
+  ]);
   expect(a?.values()).toBe(a?.values());
 });

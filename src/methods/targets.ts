@@ -62,7 +62,10 @@ function layerNumber(path: string, layersPattern: readonly string[] | undefined)
 }
 
 /** The value of the first pattern that fits the end of a path; `rank_pattern` and `alpha_pattern` work this way. */
-export function patternValue(patterns: Readonly<Record<string, number>> | undefined, path: string): number | undefined {
+export function patternValue(
+  patterns: Readonly<Record<string, number>> | undefined,
+  path: string,
+): number | undefined {
   for (const [pattern, value] of Object.entries(patterns ?? {}))
     if (wholePath(`(?:.*\\.)?(?:${pattern})`).test(path)) return value;
   return undefined;
@@ -81,7 +84,11 @@ export function pathsOf(modules: ModuleTable, kinds: readonly ModuleKind[]): str
  * @param kinds what the method can adapt.
  * @throws DeltafitError `target-unmatched` naming the nearest module names.
  */
-export function matchTargets(settings: TargetSettings, modules: ModuleTable, kinds: readonly ModuleKind[]): string[] {
+export function matchTargets(
+  settings: TargetSettings,
+  modules: ModuleTable,
+  kinds: readonly ModuleKind[],
+): string[] {
   const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
   const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
   const paths = pathsOf(modules, kinds);
@@ -100,7 +107,8 @@ export function matchTargets(settings: TargetSettings, modules: ModuleTable, kin
   const matched = paths.filter(means);
   for (const name of typeof targets === "string" ? [] : targets)
     if (!paths.some((path) => namesModule([name], path))) throw unmatched(name, paths);
-  if (matched.length === 0) throw unmatched(typeof targets === "string" ? targets : targets.join(", "), paths);
+  if (matched.length === 0)
+    throw unmatched(typeof targets === "string" ? targets : targets.join(", "), paths);
   return matched;
 }
 
@@ -116,7 +124,9 @@ function unmatched(target: string, paths: readonly string[]): DeltafitError {
 
 /** The name at the smallest edit distance, where that is less than half of the word. */
 export function nearestName(word: string, names: readonly string[]): string | undefined {
-  const ranked = names.map((name) => ({ name, distance: editDistance(word, name) })).sort((a, b) => a.distance - b.distance);
+  const ranked = names
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
   return best && best.distance <= Math.max(2, word.length / 2) ? best.name : undefined;
 }
@@ -130,7 +140,8 @@ function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const replaced = (above[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
       let best = Math.min(replaced, (above[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, (rows[i - 2]?.[j - 2] ?? 0) + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        best = Math.min(best, (rows[i - 2]?.[j - 2] ?? 0) + 1);
       row.push(best);
     }
     rows.push(row);

@@ -8,7 +8,14 @@ import { DeltafitError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbeddingSite } from "../models/forward.ts";
-import type { BoundMethod, ForwardHooks, MergeRule, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
+import type {
+  BoundMethod,
+  ForwardHooks,
+  MergeRule,
+  MethodUse,
+  ModuleTable,
+  ParameterSpec,
+} from "./contract.ts";
 import { namesModule } from "./targets.ts";
 import type { ModuleNames } from "./targets.ts";
 
@@ -61,7 +68,12 @@ function checkTokens(tokens: readonly number[], { rows, path }: EmbeddingSite): 
   }
 }
 
-function specOf(key: string, weight: string, tokens: readonly number[], { size }: EmbeddingSite): ParameterSpec {
+function specOf(
+  key: string,
+  weight: string,
+  tokens: readonly number[],
+  { size }: EmbeddingSite,
+): ParameterSpec {
   return {
     key,
     shape: [tokens.length, size],
@@ -111,7 +123,12 @@ function hooksOf(use: MethodUse, { site, weight, stored, key, tokens }: RowsUse)
   };
 }
 
-function mergeRule(stored: string, key: string, tokens: readonly number[], { rows }: EmbeddingSite): MergeRule {
+function mergeRule(
+  stored: string,
+  key: string,
+  tokens: readonly number[],
+  { rows }: EmbeddingSite,
+): MergeRule {
   return {
     stored,
     merged({ builder, parameter }, base) {

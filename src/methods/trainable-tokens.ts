@@ -17,5 +17,6 @@ export interface TrainableTokensConfiguration {
 export const trainableTokens: Method<TrainableTokensConfiguration> = {
   type: "TRAINABLE_TOKENS",
   summary: "Trainable tokens: the embeddings of chosen tokens, in place of the base's rows",
-  bind: ({ tokens, targets }, modules) => tokenRows({ tokens, targets, suffix: "trainable_tokens_delta" }, modules),
+  bind: ({ tokens, targets }, modules) =>
+    tokenRows({ tokens, targets, suffix: "trainable_tokens_delta" }, modules),
 };

@@ -8,7 +8,15 @@ import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { LinearSite } from "../models/forward.ts";
 import { TorchGenerator } from "../tensor/random.ts";
-import type { BoundMethod, ConstantSpec, ForwardHooks, MergeRule, Method, MethodUse, ParameterSpec } from "./contract.ts";
+import type {
+  BoundMethod,
+  ConstantSpec,
+  ForwardHooks,
+  MergeRule,
+  Method,
+  MethodUse,
+  ParameterSpec,
+} from "./contract.ts";
 import { addedToWeight, linearSites } from "./linear-sites.ts";
 import { savedModules } from "./saved-modules.ts";
 import type { BiasTraining } from "./saved-modules.ts";
@@ -53,7 +61,10 @@ export const vera: Method<VeraConfiguration> = {
     const { modulesToSave = [], bias } = configuration;
     const saved = savedModules({ modulesToSave, bias, adapted }, modules);
     return {
-      parameters: [...[...sites.values()].flatMap((site) => specsOf(site, configuration)), ...saved.parameters],
+      parameters: [
+        ...[...sites.values()].flatMap((site) => specsOf(site, configuration)),
+        ...saved.parameters,
+      ],
       constants: projections(configuration, [...sites.values()]),
       hooks: (use) => ({ ...hooksOf(use, sites, configuration), ...saved.hooks(use) }),
       merge: [...[...sites.values()].map(mergeRule), ...saved.merge],
@@ -69,7 +80,8 @@ function checkSettings({ rank, dropout, exclude, initialD, projectionSeed }: Ver
     refuse(`the rank is ${rank}; expected a whole number above 0.`, "Common ranks are 64 to 1024.");
   if (!(dropout >= 0 && dropout < 1))
     refuse(`dropout is ${dropout}; expected a share from 0 to below 1.`, "Common values are 0 to 0.1.");
-  if (!Number.isFinite(initialD)) refuse(`initialD is ${initialD}; expected a number.`, "A common value is 0.1.");
+  if (!Number.isFinite(initialD))
+    refuse(`initialD is ${initialD}; expected a number.`, "A common value is 0.1.");
   if (!Number.isSafeInteger(projectionSeed))
     refuse(`projectionSeed is ${projectionSeed}; expected a whole number.`, "Any whole number will do.");
   if (exclude !== undefined && exclude.length > 0)
@@ -77,7 +89,10 @@ function checkSettings({ rank, dropout, exclude, initialD, projectionSeed }: Ver
 }
 
 /** The shared matrices, as wide as the widest layers; drawn once, when they are first needed. */
-function projections({ rank, projectionSeed }: VeraConfiguration, sites: readonly LinearSite[]): ConstantSpec[] {
+function projections(
+  { rank, projectionSeed }: VeraConfiguration,
+  sites: readonly LinearSite[],
+): ConstantSpec[] {
   const widest = (widths: readonly number[]) => widths.reduce((a, b) => Math.max(a, b), 0);
   const shapeOfA = [rank, widest(sites.map((site) => site.in))];
   const shapeOfB = [widest(sites.map((site) => site.out)), rank];
@@ -90,12 +105,18 @@ function projections({ rank, projectionSeed }: VeraConfiguration, sites: readonl
 }
 
 /** One generator gives A first and then B. */
-function drawProjections(seed: number, ...shapes: readonly [number[], number[]]): readonly [Float32Array, Float32Array] {
+function drawProjections(
+  seed: number,
+  ...shapes: readonly [number[], number[]]
+): readonly [Float32Array, Float32Array] {
   const generator = new TorchGenerator(seed);
   return [generator.kaimingUniform(shapes[0], 0), generator.kaimingUniform(shapes[1], 0)];
 }
 
-function specsOf({ path, out }: LinearSite, { rank, initialD, initialWeights }: VeraConfiguration): ParameterSpec[] {
+function specsOf(
+  { path, out }: LinearSite,
+  { rank, initialD, initialWeights }: VeraConfiguration,
+): ParameterSpec[] {
   return [
     {
       key: `${path}.vera_lambda_b`,
@@ -105,13 +126,17 @@ function specsOf({ path, out }: LinearSite, { rank, initialD, initialWeights }: 
     {
       key: `${path}.vera_lambda_d`,
       shape: [rank],
-      initial: ({ random }) => (initialWeights ? new Float32Array(rank).fill(initialD) : random.normal(rank, 0, 1)),
+      initial: ({ random }) =>
+        initialWeights ? new Float32Array(rank).fill(initialD) : random.normal(rank, 0, 1),
     },
   ];
 }
 
 /** A and B cut to a layer, and its two vectors. */
-function partsOf({ builder, parameter }: Pick<MethodUse, "builder" | "parameter">, site: LinearSite): Record<"a" | "b" | "lambdaB" | "lambdaD", Value> {
+function partsOf(
+  { builder, parameter }: Pick<MethodUse, "builder" | "parameter">,
+  site: LinearSite,
+): Record<"a" | "b" | "lambdaB" | "lambdaD", Value> {
   return {
     a: builder.slice(parameter(veraProjections.a), 1, 0, site.in),
     b: builder.slice(parameter(veraProjections.b), 0, 0, site.out),
@@ -120,7 +145,11 @@ function partsOf({ builder, parameter }: Pick<MethodUse, "builder" | "parameter"
   };
 }
 
-function hooksOf(use: MethodUse, sites: ReadonlyMap<string, LinearSite>, { dropout }: VeraConfiguration): ForwardHooks {
+function hooksOf(
+  use: MethodUse,
+  sites: ReadonlyMap<string, LinearSite>,
+  { dropout }: VeraConfiguration,
+): ForwardHooks {
   const { builder } = use;
   return {
     linear({ path }, x, next) {

@@ -103,7 +103,11 @@ export interface ForwardContext {
   readonly sequence: SequenceLayout;
 
   /** x [rows, in] -> [rows, out]. */
-  linear(path: string, x: Value, site: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">): Value;
+  linear(
+    path: string,
+    x: Value,
+    site: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">,
+  ): Value;
   /** Embeddings of the tokens: [tokens, size]. The lookup into which methods may put virtual tokens. */
   tokenEmbedding(site: EmbeddingSite): Value;
   /** Embeddings of the sequence's positions shifted by `offset`: [tokens, size]. */

@@ -33,50 +33,15 @@ const schema = z.object({
   pad_token_id: tokenIdSchema,
 });
 
+type Configuration = z.output<typeof schema>;
+
 export const gpt2: Architecture = {
   modelType: "gpt2",
   create(raw): Model {
     const config = readConfiguration(schema, raw);
-    const hidden = config.n_embd;
-    const heads = config.n_head;
+    const { n_embd: hidden, n_head: heads } = config;
     requireDivisible(hidden, heads, "n_embd", "n_head");
-    const size = hidden / heads;
-    const inner = config.n_inner ?? 4 * hidden;
     const tokens = { path: "transformer.wte", rows: config.vocab_size, size: hidden };
-
-    /** GPT-2 stores its matrices as a convolution of width one: [in, out]. */
-    const convolution = (context: ForwardContext, path: string, x: Value, from: number, to: number) =>
-      context.linear(path, x, { in: from, out: to, bias: true, layout: "in-out" });
-
-    const attention = (context: ForwardContext, path: string, x: Value, layer: number) => {
-      const fused = convolution(context, `${path}.c_attn`, x, hidden, 3 * hidden);
-      const bySize = config.scale_attn_weights ? 1 / Math.sqrt(size) : 1;
-      const byLayer = config.scale_attn_by_inverse_layer_idx ? 1 / (layer + 1) : 1;
-      const projections = splitProjections(context, fused, { heads, groups: heads, size });
-      const result = context.attention({
-        ...projections,
-        path,
-        scale: bySize * byLayer,
-        causal: true,
-        dropout: config.attn_pdrop,
-      });
-      return context.dropout(
-        convolution(context, `${path}.c_proj`, result, hidden, hidden),
-        config.resid_pdrop,
-      );
-    };
-
-    const expandAndContract = (context: ForwardContext, path: string, x: Value) => {
-      const fed = feedForward(context, { expand: `${path}.c_fc`, contract: `${path}.c_proj` }, x, {
-        hidden,
-        intermediate: inner,
-        activation: config.activation_function,
-        bias: true,
-        layout: "in-out",
-      });
-      return context.dropout(fed, config.resid_pdrop);
-    };
-
     return {
       modelType: "gpt2",
       bodyPath: "transformer",
@@ -87,32 +52,20 @@ export const gpt2: Architecture = {
       causal: true,
       initialDeviation: config.initializer_range,
       padTokenId: config.pad_token_id,
-      keyValue: { heads, size },
+      keyValue: { heads, size: hidden / heads },
       tokenTypes: false,
       // Old checkpoints hold the causal mask as tensors.
       ignoredTensors: [/\.attn\.(bias|masked_bias)$/],
       encode(context) {
-        const norm = (path: string, x: Value) =>
-          context.layerNorm(path, x, hidden, config.layer_norm_epsilon);
         const positions = context.positionEmbedding({
           path: "transformer.wpe",
           rows: config.n_positions,
           size: hidden,
         });
-        let x = context.dropout(
-          context.builder.add(context.tokenEmbedding(tokens), positions),
-          config.embd_pdrop,
-        );
-        for (let index = 0; index < config.n_layer; index++) {
-          const path = `transformer.h.${index}`;
-          x = context.layer(path, x, (input) => {
-            const attended = attention(context, `${path}.attn`, norm(`${path}.ln_1`, input), index);
-            const middle = context.sublayer({ path, kind: "attention", residual: input, output: attended });
-            const fed = expandAndContract(context, `${path}.mlp`, norm(`${path}.ln_2`, middle));
-            return context.sublayer({ path, kind: "feed-forward", residual: middle, output: fed });
-          });
-        }
-        return norm("transformer.ln_f", x);
+        const embedded = context.builder.add(context.tokenEmbedding(tokens), positions);
+        let x = context.dropout(embedded, config.embd_pdrop);
+        for (let index = 0; index < config.n_layer; index++) x = layer(context, config, index, x);
+        return context.layerNorm("transformer.ln_f", x, hidden, config.layer_norm_epsilon);
       },
       tokenLogits: (context, x) =>
         tokenOutput(context, x, {
@@ -127,3 +80,51 @@ export const gpt2: Architecture = {
     };
   },
 };
+
+function layer(context: ForwardContext, config: Configuration, index: number, x: Value): Value {
+  const path = `transformer.h.${index}`;
+  const norm = (name: string, of: Value) =>
+    context.layerNorm(`${path}.${name}`, of, config.n_embd, config.layer_norm_epsilon);
+  return context.layer(path, x, (input) => {
+    const attended = attention(context, config, index, norm("ln_1", input));
+    const middle = context.sublayer({
+      path,
+      kind: "attention",
+      residual: input,
+      output: context.dropout(attended, config.resid_pdrop),
+    });
+    const modules = { expand: `${path}.mlp.c_fc`, contract: `${path}.mlp.c_proj` };
+    const fed = feedForward(context, modules, norm("ln_2", middle), {
+      hidden: config.n_embd,
+      intermediate: config.n_inner ?? 4 * config.n_embd,
+      activation: config.activation_function,
+      ...stored,
+    });
+    return context.sublayer({
+      path,
+      kind: "feed-forward",
+      residual: middle,
+      output: context.dropout(fed, config.resid_pdrop),
+    });
+  });
+}
+
+/** GPT-2 stores its matrices as convolutions of width one. */
+const stored = { bias: true, layout: "in-out" } as const;
+
+function attention(context: ForwardContext, config: Configuration, index: number, x: Value): Value {
+  const { n_embd: hidden, n_head: heads } = config;
+  const path = `transformer.h.${index}.attn`;
+  const size = hidden / heads;
+  const fused = context.linear(`${path}.c_attn`, x, { in: hidden, out: 3 * hidden, ...stored });
+  const bySize = config.scale_attn_weights ? 1 / Math.sqrt(size) : 1;
+  const byLayer = config.scale_attn_by_inverse_layer_idx ? 1 / (index + 1) : 1;
+  const result = context.attention({
+    ...splitProjections(context, fused, { heads, groups: heads, size }),
+    path,
+    scale: bySize * byLayer,
+    causal: true,
+    dropout: config.attn_pdrop,
+  });
+  return context.linear(`${path}.c_proj`, result, { in: hidden, out: hidden, ...stored });
+}

@@ -70,13 +70,6 @@ export const modernbert: Architecture = {
     // Older files only say that each n-th layer, counted from the first, is global.
     const isSliding = (index: number) => index % config.global_attn_every_n_layers !== 0;
     const types = layerTypesOf(config.layer_types, config.num_hidden_layers, isSliding);
-    const embedding = {
-      path: "model.embeddings.tok_embeddings",
-      rows: config.vocab_size,
-      size: hidden,
-      paddingRow: config.pad_token_id,
-    };
-
     const head = (context: ForwardContext, x: Value) =>
       transform(context, x, {
         dense: "head.dense",
@@ -124,6 +117,40 @@ export const modernbert: Architecture = {
     };
   },
 };
+
+function encode(context: ForwardContext, config: Configuration, types: readonly LayerType[]): Value {
+  const size = config.hidden_size / config.num_attention_heads;
+  const tablesOf = (type: LayerType) =>
+    rotaryTables(context, rotaryFrequencies(rotaryOf(config, type), size));
+  const tables: Readonly<Record<LayerType, RotaryTables>> = {
+    full_attention: tablesOf("full_attention"),
+    sliding_attention: tablesOf("sliding_attention"),
+  };
+  const words = context.tokenEmbedding({
+    path: wordsPath,
+    rows: config.vocab_size,
+    size: config.hidden_size,
+    paddingRow: config.pad_token_id,
+  });
+  let x = context.dropout(norm(context, config, "model.embeddings.norm", words), config.embedding_dropout);
+  for (const [index, type] of types.entries()) {
+    const path = `model.layers.${index}`;
+    x = context.layer(path, x, (input) => {
+      // The embeddings are already normalised when they reach the first layer.
+      const normed = index === 0 ? input : norm(context, config, `${path}.attn_norm`, input);
+      const output = attention(context, config, `${path}.attn`, normed, type, tables[type]);
+      const middle = context.sublayer({ path, kind: "attention", residual: input, output });
+      const fed = feedForward(
+        context,
+        config,
+        `${path}.mlp`,
+        norm(context, config, `${path}.mlp_norm`, middle),
+      );
+      return context.sublayer({ path, kind: "feed-forward", residual: middle, output: fed });
+    });
+  }
+  return norm(context, config, "model.final_norm", x);
+}
 
 function rotaryOf(config: Configuration, type: LayerType): RotarySettings {
   const scaling = config.rope_parameters?.[type] ?? {};

@@ -3,7 +3,13 @@ import { failureOf } from "../../test/support/failure.ts";
 import { loraPlusGroups } from "./lora-plus.ts";
 
 const norms = new Map([["ln", { path: "ln", size: 4, epsilon: 1e-5, kind: "layer", offset: 0 }]] as const);
-const entry = (key: string, shape: readonly number[]) => ({ adapter: "default", key, shape, offset: 0, size: 1 });
+const entry = (key: string, shape: readonly number[]) => ({
+  adapter: "default",
+  key,
+  shape,
+  offset: 0,
+  size: 1,
+});
 
 test.each([
   ["q.lora_A.weight", [2, 4], 1, 1],

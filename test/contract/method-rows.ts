@@ -2,6 +2,7 @@
 import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import { defaultTargets } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
+import { fourierftDefaults } from "../../src/methods/fourierft.ts";
 import { ia3Defaults } from "../../src/methods/ia3.ts";
 import { lohaDefaults } from "../../src/methods/loha.ts";
 import { lokrDefaults } from "../../src/methods/lokr.ts";
@@ -38,7 +39,13 @@ const targets = "all-linear";
 const rank = 2;
 const lowRank = (base: Base) => sum(adapted(base).map((site) => rank * (site.in + site.out)));
 /** The extents of a Kronecker product's two factors for the widths of the tiny models. */
-const splits: Readonly<Record<number, readonly [number, number]>> = { 4: [2, 2], 8: [2, 4], 12: [3, 4], 16: [4, 4], 24: [4, 6] };
+const splits: Readonly<Record<number, readonly [number, number]>> = {
+  4: [2, 2],
+  8: [2, 4],
+  12: [3, 4],
+  16: [4, 4],
+  24: [4, 6],
+};
 
 export const methodRows = [
   row({
@@ -50,7 +57,14 @@ export const methodRows = [
   row({
     name: "rsLoRA with biases",
     type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, rankStabilised: true, bias: "adapted" }),
+    configuration: () => ({
+      ...loraDefaults,
+      rank,
+      alpha: 3,
+      targets,
+      rankStabilised: true,
+      bias: "adapted",
+    }),
     parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ bias, out }) => (bias ? out : 0))),
   }),
   row({
@@ -76,7 +90,9 @@ export const methodRows = [
     type: "IA3",
     configuration(base) {
       const { model } = base;
-      const own = [...base.modules.linears.keys()].filter((path) => /down_proj|mlp\.c_proj|[0-9]\.output\.dense/.test(path));
+      const own = [...base.modules.linears.keys()].filter((path) =>
+        /down_proj|mlp\.c_proj|[0-9]\.output\.dense/.test(path),
+      );
       return { ...ia3Defaults, targets: defaultTargets("IA3", model.modelType), feedForward: own };
     },
     parameterCount(base) {
@@ -111,6 +127,18 @@ export const methodRows = [
       ),
   }),
   row({
+    name: "FourierFT from the base",
+    type: "FOURIERFT",
+    configuration: () => ({
+      ...fourierftDefaults,
+      frequencies: 5,
+      scaling: 20,
+      targets,
+      initialWeights: true,
+    }),
+    parameterCount: (base) => 5 * adapted(base).length,
+  }),
+  row({
     name: "LayerNorm tuning",
     type: "LN_TUNING",
     configuration: (base) => ({ targets: [...base.modules.norms.keys()] }),
@@ -134,7 +162,9 @@ export const methodRows = [
     parameterCount: ({ modules }) =>
       sum(
         [...modules.parameters.values()]
-          .filter(({ name }) => name.endsWith(".bias") && !modules.headModules.includes(name.split(".")[0] ?? ""))
+          .filter(
+            ({ name }) => name.endsWith(".bias") && !modules.headModules.includes(name.split(".")[0] ?? ""),
+          )
           .map(({ shape }) => shape[0] ?? NaN),
       ),
     fits: ({ model_type: type }) => type !== "llama",
@@ -154,7 +184,9 @@ export const methodRows = [
     parameterCount: ({ modules }) =>
       sum(
         [...modules.parameters.values()]
-          .filter(({ name, stored }) => name === stored && !modules.headModules.includes(name.split(".")[0] ?? ""))
+          .filter(
+            ({ name, stored }) => name === stored && !modules.headModules.includes(name.split(".")[0] ?? ""),
+          )
           .map(({ shape }) => shape.reduce((a, b) => a * b, 1)),
       ),
   }),

@@ -39,8 +39,20 @@ interface Architecture {
 }
 
 /** Graphs for training are differentiated as they are: without masks that differ from run to run. */
-const noDropout = { hidden_dropout_prob: 0, attention_probs_dropout_prob: 0, embd_pdrop: 0, attn_pdrop: 0, resid_pdrop: 0 };
-const sizes = { vocab_size: 12, hidden_size: 8, intermediate_size: 12, num_attention_heads: 2, max_position_embeddings: 16 };
+const noDropout = {
+  hidden_dropout_prob: 0,
+  attention_probs_dropout_prob: 0,
+  embd_pdrop: 0,
+  attn_pdrop: 0,
+  resid_pdrop: 0,
+};
+const sizes = {
+  vocab_size: 12,
+  hidden_size: 8,
+  intermediate_size: 12,
+  num_attention_heads: 2,
+  max_position_embeddings: 16,
+};
 const encoder = { ...sizes, num_hidden_layers: 1, type_vocab_size: 2, pad_token_id: 1 };
 /** Large initial weights: with the usual small ones every change is lost in rounding. */
 const common = { initializer_range: 0.4, ...noDropout };
@@ -54,15 +66,34 @@ const architectures: readonly Architecture[] = [
   {
     name: "llama with tied embeddings",
     task: "causal-lm",
-    configuration: { ...common, ...sizes, model_type: "llama", num_hidden_layers: 1, num_key_value_heads: 1, tie_word_embeddings: true },
+    configuration: {
+      ...common,
+      ...sizes,
+      model_type: "llama",
+      num_hidden_layers: 1,
+      num_key_value_heads: 1,
+      tie_word_embeddings: true,
+    },
   },
   {
     name: "gpt2",
     task: "causal-lm",
-    configuration: { ...common, model_type: "gpt2", vocab_size: 12, n_embd: 4, n_layer: 1, n_head: 2, n_positions: 16 },
+    configuration: {
+      ...common,
+      model_type: "gpt2",
+      vocab_size: 12,
+      n_embd: 4,
+      n_layer: 1,
+      n_head: 2,
+      n_positions: 16,
+    },
   },
   { name: "bert", task: "masked-lm", configuration: { ...common, ...encoder, model_type: "bert" } },
-  { name: "roberta", task: "classification", configuration: { ...common, ...encoder, model_type: "roberta", type_vocab_size: 1 } },
+  {
+    name: "roberta",
+    task: "classification",
+    configuration: { ...common, ...encoder, model_type: "roberta", type_vocab_size: 1 },
+  },
 ];
 
 const session = { threads: 1 };
@@ -90,7 +121,10 @@ function openTiny({ name, task, configuration }: Architecture): Promise<Base> {
 function batchFor({ settings: { task } }: Base): TaskBatch {
   const ids = [3, 5, 7, 2, 11, 4, 5, 3, 9, 6];
   const labels = int64Tensor([2, 5], ids);
-  const inputs = { inputIds: int64Tensor([2, 5], ids), attentionMask: int64Tensor([2, 5], [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]) };
+  const inputs = {
+    inputIds: int64Tensor([2, 5], ids),
+    attentionMask: int64Tensor([2, 5], [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]),
+  };
   return task === "classification" ? { ...inputs, classLabels: [2, 0] } : { ...inputs, labels };
 }
 
@@ -109,7 +143,9 @@ async function logitsOf(base: Base, adapters: readonly Adapter[]): Promise<Float
   }));
   const running = await sessions.open(base, graph.graph);
   const { tensors } = feedsOf(graph, base.model, batchFor(base));
-  const { data } = (await running.run(Object.assign({}, tensors, ...feeds) as Record<string, Tensor>))["logits"]!;
+  const { data } = (await running.run(Object.assign({}, tensors, ...feeds) as Record<string, Tensor>))[
+    "logits"
+  ]!;
   return data as Float32Array;
 }
 
@@ -125,22 +161,34 @@ function create(row: MethodRow, base: Base): Adapter {
 /** The adapter away from its start. */
 function moved(adapter: Adapter): Adapter {
   const noise = new TorchGenerator(3).normal(adapter.values.length, 0, 0.2);
-  return withValues<MethodType>(adapter, adapter.values.map((value, index) => value + noise[index]!));
+  return withValues<MethodType>(
+    adapter,
+    adapter.values.map((value, index) => value + noise[index]!),
+  );
 }
 
 const pairs = methodRows.flatMap((row) =>
-  architectures.map((architecture) => [`${row.name} on ${architecture.name}`, row as MethodRow, architecture] as const),
+  architectures.map(
+    (architecture) => [`${row.name} on ${architecture.name}`, row as MethodRow, architecture] as const,
+  ),
 );
 /** A method that trains no modules of the base besides cannot train a new head. */
 const pairsFor = (allowed: (row: MethodRow) => boolean) =>
-  pairs.filter(([, row, { task, configuration }]) => allowed(row) && (row.fits?.(configuration) ?? true) && !(row.type === "TRAINABLE_TOKENS" && task === "classification"));
+  pairs.filter(
+    ([, row, { task, configuration }]) =>
+      allowed(row) &&
+      (row.fits?.(configuration) ?? true) &&
+      !(row.type === "TRAINABLE_TOKENS" && task === "classification"),
+  );
 
 const everyPair = pairsFor(() => true);
 
 describe.each(everyPair)("%s", (_name, row, architecture) => {
   test("starts as the base", async () => {
     const base = await openTiny(architecture);
-    expect(largestDifference(await logitsOf(base, [create(row, base)]), await logitsOf(base, []))).toBeLessThan(2e-5);
+    expect(
+      largestDifference(await logitsOf(base, [create(row, base)]), await logitsOf(base, [])),
+    ).toBeLessThan(2e-5);
   });
 
   test("changes the model away from its start, and merges to the same", async () => {
@@ -166,7 +214,13 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
     const adapter = moved(create(row, base));
     const objective = languageObjective({ base, adapters: [adapter], sequenceLength: 5, batchSize: 2 });
     const { tensors } = objective.feeds(batchFor(base));
-    const trainer = await Trainer.create({ objective, parameters: adapter.values, optimiser: adamWDefaults, seed: 0, session });
+    const trainer = await Trainer.create({
+      objective,
+      parameters: adapter.values,
+      optimiser: adamWDefaults,
+      seed: 0,
+      session,
+    });
     const { gradient } = await trainer.gradient([batchFor(base)]);
     await trainer.dispose();
     const values = Float64Array.from(adapter.values);
@@ -182,8 +236,13 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
       const along = (distance: number) =>
         loss(values.map((value, at) => value + distance * (direction[at - entry.offset] ?? 0)));
       const measured = (along(step) - along(-step)) / (2 * step);
-      const slope = entryValues(gradient, entry).reduce((total, value, at) => total + value * direction[at]!, 0);
-      expect(Math.abs(slope - measured), `${entry.key}: ${slope}, measured ${measured}`).toBeLessThan(1e-3 * (1 + Math.abs(measured)));
+      const slope = entryValues(gradient, entry).reduce(
+        (total, value, at) => total + value * direction[at]!,
+        0,
+      );
+      expect(Math.abs(slope - measured), `${entry.key}: ${slope}, measured ${measured}`).toBeLessThan(
+        1e-3 * (1 + Math.abs(measured)),
+      );
     }
   });
 
@@ -194,28 +253,40 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
     const objective = languageObjective({ base, adapters: [adapter], sequenceLength: 5, batchSize: 2 });
     const start = adapter.values.slice();
     const optimiser = { ...adamWDefaults, weightDecay: 0 };
-    const trainer = await Trainer.create({ objective, parameters: adapter.values, optimiser, seed: 0, session });
+    const trainer = await Trainer.create({
+      objective,
+      parameters: adapter.values,
+      optimiser,
+      seed: 0,
+      session,
+    });
     const first = await trainer.step([batchFor(base)], 1e-3);
     for (let step = 0; step < 8; step++) await trainer.step([batchFor(base)], 1e-3);
     const { loss } = await trainer.gradient([batchFor(base)]);
     expect(loss).toBeLessThan(first.loss);
     for (const entry of adapter.layout.entries)
-      expect([entry.key, entryValues(trainer.parameters, entry)]).not.toEqual([entry.key, entryValues(start, entry)]);
+      expect([entry.key, entryValues(trainer.parameters, entry)]).not.toEqual([
+        entry.key,
+        entryValues(start, entry),
+      ]);
     expect(adapter.values).toEqual(start);
     expect(await logitsOf(base, [])).toEqual(before);
     await trainer.dispose();
   });
 });
 
-describe.each(pairsFor(({ type }) => methodTable[type].format !== undefined))("%s", (_name, row, architecture) => {
-  test("comes back from its folder as it was", async () => {
-    const base = await openTiny(architecture);
-    const adapter = moved(create(row, base));
-    const folder = path.join(temporaryFolder(), "adapter");
-    await saveAdapter(folder, adapter, base);
-    const loaded = loadAdapter(folder, base);
-    expect(loaded.values).toEqual(adapter.values);
-    expect(loaded.methodType).toBe(row.type);
-    expect(await logitsOf(base, [loaded])).toEqual(await logitsOf(base, [adapter]));
-  });
-});
+describe.each(pairsFor(({ type }) => methodTable[type].format !== undefined))(
+  "%s",
+  (_name, row, architecture) => {
+    test("comes back from its folder as it was", async () => {
+      const base = await openTiny(architecture);
+      const adapter = moved(create(row, base));
+      const folder = path.join(temporaryFolder(), "adapter");
+      await saveAdapter(folder, adapter, base);
+      const loaded = loadAdapter(folder, base);
+      expect(loaded.values).toEqual(adapter.values);
+      expect(loaded.methodType).toBe(row.type);
+      expect(await logitsOf(base, [loaded])).toEqual(await logitsOf(base, [adapter]));
+    });
+  },
+);

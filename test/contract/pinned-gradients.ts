@@ -28,7 +28,8 @@ function pinConstants(graph: Graph): { pinned: Graph; constants: Graph } {
   for (const node of graph.nodes) {
     const [output] = node.outputs;
     if (!output) continue;
-    if (isOperation(node, "Input")) values.set(output, builder.input(node.attributes.name, output.dtype, output.shape));
+    if (isOperation(node, "Input"))
+      values.set(output, builder.input(node.attributes.name, output.dtype, output.shape));
     else if (isOperation(node, "Weight"))
       values.set(output, builder.weight(node.attributes.name, output.shape.map(Number)));
     else if (isOperation(node, "Constant"))

@@ -1,0 +1,73 @@
+/**
+ * @file Parts that the `adapter_config.json` of PEFT's methods with virtual tokens have in common: sizes of the model
+ * that it repeats, and names of tensors. Knows no method.
+ * Source: huggingface/peft, src/peft/config.py, src/peft/utils/save_and_load.py, version 0.21.
+ */
+import { z } from "zod";
+import { DeltafitError } from "../errors.ts";
+import { promptEmbeddings } from "../methods/virtual-tokens.ts";
+import { nameListSchema } from "./peft-fields.ts";
+
+/** Far above what any model has positions. */
+const maximumVirtualTokens = 2 ** 16;
+const size = z.int().positive().nullish();
+
+export const promptFields = {
+  num_virtual_tokens: z.int().positive().max(maximumVirtualTokens),
+  token_dim: size,
+  num_transformer_submodules: size,
+  num_attention_heads: size,
+  num_layers: size,
+  modules_to_save: nameListSchema.nullish(),
+};
+
+/** Width of an encoder's hidden layer: a file of a few bytes must not ask for more than any has. */
+export const encoderWidthSchema = z.int().positive().max(2 ** 16).nullish();
+
+type PromptFields = z.output<z.ZodObject<typeof promptFields>>;
+
+/** PEFT's defaults of {@link promptFields}. */
+export const promptFieldDefaults = {
+  num_virtual_tokens: null,
+  token_dim: null,
+  num_transformer_submodules: null,
+  num_attention_heads: null,
+  num_layers: null,
+  modules_to_save: null,
+};
+
+/** What PEFT repeats of the model in an adapter's configuration. */
+export interface ModelSizes {
+  readonly token_dim: number;
+  readonly num_attention_heads: number;
+  readonly num_layers: number;
+}
+
+/** @throws DeltafitError `adapter-mismatch` where a file repeats other sizes than the model has. */
+export function checkSizes(fields: PromptFields, sizes: ModelSizes, where: string): void {
+  const expected = { ...sizes, num_transformer_submodules: 1 };
+  for (const name of Object.keys(expected) as (keyof typeof expected)[]) {
+    const found = fields[name];
+    if (found === null || found === undefined || found === expected[name]) continue;
+    throw new DeltafitError(
+      "adapter-mismatch",
+      `${where}: ${name} is ${found}; for this base it is ${expected[name]}.`,
+      "Open the base the adapter was trained on.",
+    );
+  }
+}
+
+/** The fields of {@link promptFields}. */
+export function promptToPeft(virtualTokens: number, sizes: ModelSizes, modulesToSave: readonly string[] = []) {
+  return {
+    num_virtual_tokens: virtualTokens,
+    num_transformer_submodules: 1,
+    ...sizes,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
+  };
+}
+
+/** PEFT keeps no adapter around the model for these methods: saved modules have a shorter prefix. */
+export function promptFileName(key: string): string {
+  return key === promptEmbeddings ? key : `base_model.${key}`;
+}
