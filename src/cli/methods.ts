@@ -123,7 +123,7 @@ function given<Name extends SettingName>(values: MethodValues, settings: readonl
   const result: { [K in Name]?: NonNullable<MethodValues[K]> } = {};
   for (const name of settings) {
     const value = values[name];
-    if (value !== undefined && value !== null) result[name] = value;
+    if (value !== undefined) result[name] = value;
   }
   return result;
 }

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { withValues } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
+import { condenseAdapter } from "../adapters/condense.ts";
 import { writeAdapterFiles } from "../adapters/folder.ts";
 import { writeMergedModel } from "../adapters/merged-model.ts";
 import { methodTable } from "../adapters/method-table.ts";
@@ -253,8 +254,9 @@ async function saveCheckpoint(
   state: TrainingState,
   addFiles: AddFiles,
 ): Promise<void> {
+  const condensed = await condenseAdapter(adapter, base);
   await writeTrainingState(folder, state, (temporary) => {
-    if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, adapter, base);
+    if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, condensed, base);
     addFiles?.(temporary);
   });
 }
@@ -272,8 +274,9 @@ async function writeResult(
     addFiles?.(out);
     return;
   }
+  const condensed = await condenseAdapter(adapter, base);
   await writeFolderAtomic(out, (temporary) => {
-    writeAdapterFiles(temporary, adapter, base);
+    writeAdapterFiles(temporary, condensed, base);
     addFiles?.(temporary);
     for (const kind of hasBest ? (["last", "best"] as const) : (["last"] as const)) {
       const checkpoint = checkpointFolder(out, kind);

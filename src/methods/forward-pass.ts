@@ -163,8 +163,8 @@ class ForwardPass implements ForwardContext {
     const lookup = (table: Value) => this.builder.scale(this.#rows(table, ids, site.paddingRow), site.scale ?? 1);
     const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
     const embedded = this.#hooks.reduce<() => Value>((next, hooks) => {
-      const { embedding } = hooks;
-      return embedding ? () => embedding.call(hooks, site, next, lookup) : next;
+      if (!hooks.embedding) return next;
+      return () => hooks.embedding?.(site, next, lookup) ?? next();
     }, own)();
     const virtual = this.#hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
     return virtual.length === 0 ? embedded : this.#withVirtualTokens(embedded, this.builder.concat(virtual, 0));

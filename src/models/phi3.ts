@@ -9,12 +9,15 @@ import type { Architecture } from "./forward.ts";
 import { createDecoder, decoderSchema, preNorms } from "./layers/decoder.ts";
 import type { LayerPart } from "./layers/decoder.ts";
 import { fusedGatedFeedForward } from "./layers/feed-forward.ts";
+import { isLongRotary, longRotary } from "./layers/long-rotary.ts";
 import { rotaryFrequencies, rotarySettings } from "./layers/rotary.ts";
 import { attentionShape, splitProjections } from "./layers/self-attention.ts";
 import type { Projections } from "./layers/self-attention.ts";
 
 const schema = decoderSchema.extend({
   max_position_embeddings: positiveInteger.default(4096),
+  /** Positions of pretraining, where a scaling reaches further. */
+  original_max_position_embeddings: positiveInteger.default(4096),
   rms_norm_eps: z.number().positive().default(1e-5),
   resid_pdrop: probability.default(0),
   sliding_window: positiveInteger.nullish(),
@@ -29,7 +32,14 @@ export const phi3: Architecture = {
     const shape = attentionShape(config);
     const rotary = rotarySettings(config);
     const share = rotary.scaling.partial_rotary_factor ?? config.partial_rotary_factor;
-    const frequencies = rotaryFrequencies(rotary, shape.size, share);
+    const lengths = {
+      pretrained: config.original_max_position_embeddings,
+      reached: config.max_position_embeddings,
+    };
+    const isLong = isLongRotary(rotary);
+    const placed = isLong
+      ? longRotary(rotary, shape.size, share, lengths)
+      : { frequencies: rotaryFrequencies(rotary, shape.size, share) };
     const window = config.sliding_window ?? undefined;
     const project: LayerPart<Projections> = (context, path, x) => {
       const out = (shape.heads + 2 * shape.groups) * shape.size;
@@ -47,13 +57,17 @@ export const phi3: Architecture = {
         bias: false,
         dropout: 0,
       });
-    return createDecoder(config, {
-      modelType: "phi3",
-      norms: preNorms,
-      attention: () => ({ frequencies, window }),
-      project,
-      feedForward,
-      residualDropout: config.resid_pdrop,
-    });
+    const positions = isLong ? Math.min(lengths.pretrained, lengths.reached) : lengths.reached;
+    return createDecoder(
+      { ...config, max_position_embeddings: positions },
+      {
+        modelType: "phi3",
+        norms: preNorms,
+        attention: () => ({ ...placed, window }),
+        project,
+        feedForward,
+        residualDropout: config.resid_pdrop,
+      },
+    );
   },
 };

@@ -139,6 +139,27 @@ describe("rotations", () => {
   });
 });
 
+describe("Phi-3 for long texts", () => {
+  const scaling = { type: "longrope", short_factor: [1, 4], long_factor: [2, 8] };
+  const config = { ...sizes, model_type: "phi3", original_max_position_embeddings: 4, rope_theta: 4 };
+
+  it("is held to the length of its pretraining, with the factors for it", () => {
+    const { model, attentions } = survey({ ...config, rope_scaling: scaling });
+    expect(model.maximumPositions).toBe(4);
+    // 16 positions are reached from 4: sqrt(1 + ln 4 / ln 4) is the amplitude.
+    const table = attentions[0]?.query.node.inputs[1]?.node;
+    const [cosine, amplitude] = table?.inputs ?? [];
+    const angles = cosine?.node.inputs[0]?.node.inputs[1]?.node.attributes;
+    expect(angles && "data" in angles && angles.data).toEqual([1, 1 / 8]);
+    const factor = amplitude?.node.attributes;
+    expect(factor && "data" in factor && factor.data).toEqual([Math.SQRT2]);
+  });
+
+  it("reaches as far as it says without a scaling", () => {
+    expect(survey(config).model.maximumPositions).toBe(16);
+  });
+});
+
 describe("OPT", () => {
   const opt = { ...sizes, model_type: "opt", ffn_dim: 12 };
 
@@ -207,9 +228,15 @@ describe("configurations that are refused", () => {
       message: 'config.json: "no_rope_layers" has 2 entries, but "num_hidden_layers" is 4.',
       hint: "The list names the kind of every layer: check both.",
     },
-    "Phi-3 with a scaling for long texts": {
-      configuration: { ...sizes, model_type: "phi3", rope_scaling: { type: "longrope" } },
-      message: 'config.json: the rotary scaling "longrope" is not known.',
+    "Phi-3 with too few factors for long texts": {
+      configuration: { ...sizes, model_type: "phi3", rope_scaling: { type: "longrope", short_factor: [1] } },
+      message:
+        'config.json: the rotary scaling has 1 entries in "short_factor"; expected 2, one for each rotated pair of a head\'s dimensions.',
+      hint: "Check that the configuration belongs to this architecture and is complete.",
+    },
+    "Phi-3 with a scaling that is not known": {
+      configuration: { ...sizes, model_type: "phi3", rope_scaling: { type: "yarn" } },
+      message: 'config.json: the rotary scaling "yarn" is not known.',
       hint: 'Known are "default", "linear" and "llama3".',
     },
     "GPT-NeoX with too small a share of each head to rotate": {

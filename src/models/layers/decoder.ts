@@ -59,6 +59,8 @@ export type LayerPart<Result> = (context: ForwardContext, path: string, x: Value
 export interface LayerAttention {
   /** Angular velocities of the rotation; `undefined` where the layer leaves positions out. */
   readonly frequencies: readonly number[] | undefined;
+  /** Factor of the rotated queries and keys; 1 by default. */
+  readonly amplitude?: number | undefined;
   /** As of an attention call. */
   readonly window?: number | undefined;
 }
@@ -123,7 +125,7 @@ export function createDecoder(config: DecoderConfiguration, design: DecoderDesig
     encode(context) {
       const placed = layers.map((layer) => ({
         ...layer,
-        tables: layer.frequencies && rotaryTables(context, layer.frequencies),
+        tables: layer.frequencies && rotaryTables(context, layer.frequencies, layer.amplitude),
       }));
       let x = context.tokenEmbedding(embedding);
       for (const [index, layer] of placed.entries())

@@ -16,6 +16,8 @@ export const rotaryScalingSchema = z
     high_freq_factor: z.number().positive().optional(),
     original_max_position_embeddings: z.int().positive().optional(),
     partial_rotary_factor: z.number().positive().max(1).optional(),
+    short_factor: z.array(z.number().positive()).optional(),
+    attention_factor: z.number().positive().nullish(),
   })
   .loose();
 
@@ -47,10 +49,7 @@ export function rotarySettings(
  * @throws DeltafitError `config-invalid` for a scaling deltafit does not know, or no whole number of pairs.
  */
 export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: number, share = 1): number[] {
-  const width = Math.floor(size * share);
-  const pairs = Math.ceil(width / 2);
-  if (pairs === 0 || 2 * pairs > size) throw noPairs(size, width);
-  const plain = Array.from({ length: pairs }, (_, index) => 1 / theta ** ((2 * index) / width));
+  const plain = plainFrequencies(theta, size, share);
   const kind = scaling.rope_type ?? scaling.type ?? "default";
   const factor = scaling.factor ?? 1;
   switch (kind) {
@@ -81,6 +80,17 @@ export function rotaryFrequencies({ theta, scaling }: RotarySettings, size: numb
   }
 }
 
+/**
+ * The velocities without any scaling.
+ * @throws DeltafitError `config-invalid` for no whole number of pairs.
+ */
+export function plainFrequencies(theta: number, size: number, share: number): number[] {
+  const width = Math.floor(size * share);
+  const pairs = Math.ceil(width / 2);
+  if (pairs === 0 || 2 * pairs > size) throw noPairs(size, width);
+  return Array.from({ length: pairs }, (_, index) => 1 / theta ** ((2 * index) / width));
+}
+
 function noPairs(size: number, width: number): DeltafitError {
   return new DeltafitError(
     "config-invalid",
@@ -95,7 +105,12 @@ export interface RotaryTables {
   readonly sine: Value;
 }
 
-export function rotaryTables(context: ForwardContext, frequencies: readonly number[]): RotaryTables {
+/** @param amplitude factor of all cosines and sines, and so of what is rotated. */
+export function rotaryTables(
+  context: ForwardContext,
+  frequencies: readonly number[],
+  amplitude = 1,
+): RotaryTables {
   const { builder, sequence } = context;
   const positions = builder.reshape(builder.cast(sequence.positions, "float32"), [
     sequence.batch,
@@ -103,7 +118,8 @@ export function rotaryTables(context: ForwardContext, frequencies: readonly numb
     1,
   ]);
   const angles = builder.multiply(positions, builder.constant("float32", [frequencies.length], frequencies));
-  return { cosine: builder.cosine(angles), sine: builder.sine(angles) };
+  const scaled = (of: Value) => builder.scale(of, amplitude);
+  return { cosine: scaled(builder.cosine(angles)), sine: scaled(builder.sine(angles)) };
 }
 
 /** Rotates x [batch, heads, length, size], or as many of the first dimensions of each head as the tables have. */
