@@ -9,10 +9,12 @@ import type { MethodConfigurations, MethodType } from "../adapters/method-table.
 import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { fourierftDefaults } from "../methods/fourierft.ts";
 import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
 import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
+import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
 import type { BiasTraining } from "../methods/saved-modules.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import { veraDefaults } from "../methods/vera.ts";
@@ -33,6 +35,10 @@ export interface MethodValues {
   readonly magnitude: boolean;
   readonly feedForward: readonly string[] | undefined;
   readonly projectionSeed: number | undefined;
+  readonly frequencies: number | undefined;
+  readonly tokens: readonly number[] | undefined;
+  readonly virtualTokens: number | undefined;
+  readonly projection: boolean;
   readonly bias: BiasTraining | undefined;
   readonly modulesToSave: readonly string[] | undefined;
 }
@@ -103,6 +109,49 @@ const rows = {
       ...targeting("LOKR", values, modelType),
       ...given(values, patternSettings),
     }),
+  }),
+  fourierft: row({
+    type: "FOURIERFT",
+    learningRate: 5e-2,
+    uses: [...targetSettings, "exclude", "bias", "frequencies"],
+    configure: (values, modelType) => ({
+      ...fourierftDefaults,
+      ...targeting("FOURIERFT", values, modelType),
+      ...given(values, ["exclude", "bias", "frequencies"]),
+    }),
+  }),
+  "ln-tuning": row({
+    type: "LN_TUNING",
+    learningRate: 1e-3,
+    uses: ["targets", "targetsPattern", "exclude", "modulesToSave"],
+    configure: (values, modelType) => ({
+      ...given(values, ["exclude", "modulesToSave"]),
+      targets: targetsOf(values) ?? defaultTargets("LN_TUNING", modelType),
+    }),
+  }),
+  bitfit: row({
+    type: "BITFIT",
+    learningRate: 1e-3,
+    uses: ["targets", "targetsPattern", "modulesToSave"],
+    configure: (values) => ({ ...given(values, ["modulesToSave"]), targets: targetsOf(values) }),
+  }),
+  "head-only": row({
+    type: "HEAD_ONLY",
+    learningRate: 1e-3,
+    uses: ["modulesToSave"],
+    configure: (values) => given(values, ["modulesToSave"]),
+  }),
+  "trainable-tokens": row({
+    type: "TRAINABLE_TOKENS",
+    learningRate: 1e-3,
+    uses: ["targets", "targetsPattern", "tokens"],
+    configure: (values) => ({ tokens: values.tokens ?? [], targets: targetsOf(values) }),
+  }),
+  "prefix-tuning": row({
+    type: "PREFIX_TUNING",
+    learningRate: 1e-2,
+    uses: ["modulesToSave", "virtualTokens", "projection"],
+    configure: (values) => ({ ...prefixTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]), projection: values.projection }),
   }),
   full: row({ type: "FULL", learningRate: 5e-5, uses: [], configure: () => ({}) }),
 };

@@ -69,6 +69,10 @@ export const methodFlags = {
   rankStabilised: switched(methodGroup, "scale by alpha / sqrt(rank): rsLoRA"),
   magnitude: switched(methodGroup, "train lengths apart from directions: DoRA"),
   feedForward: optional(names(), methodGroup, "(IA)3's targets that scale their input"),
+  frequencies: optional(wholeNumber(1), methodGroup, "entries of the spectrum FourierFT trains", "1000"),
+  tokens: optional(wholeNumbers, methodGroup, "ids of the tokens that are trained"),
+  virtualTokens: optional(wholeNumber(1), methodGroup, "length of a prefix", "20"),
+  projection: switched(methodGroup, "train a prefix through an encoder"),
   projectionSeed: optional(wholeNumber(0), methodGroup, "seed of VeRA's shared matrices", "0"),
   bias: optional(
     choice(["none", "all", "adapted"]),

@@ -298,10 +298,10 @@ async function checkTrained(
   nameOf: PeftNames,
 ): Promise<void> {
   const wantedLogits = floats(expected, "trained_logits");
-  const wanted = trainedValues(join(folder, "trained"), adapter, base);
-  const stored = await computeLogits(base, [withValues<MethodType>(adapter, wanted)], batch);
+  const wanted = trainedAdapter(join(folder, "trained"), adapter, base);
+  const stored = await computeLogits(base, [wanted], batch);
   compareOutput("trained, loaded: logits", stored, "logits", wantedLogits, batch, tolerance);
-  const recorded = withRecordedValues(withValues<MethodType>(adapter, wanted), base, folder, "trained_trainable.safetensors");
+  const recorded = withRecordedValues(wanted, base, folder, "trained_trainable.safetensors");
   const driven = new Set(Object.keys(info.fp64_gap?.trained ?? {}).map(canonicalName));
   for (const entry of adapter.layout.entries) {
     if (driven.has(nameOf(entry))) continue;
@@ -318,9 +318,9 @@ async function checkTrained(
   compareOutput("trained_logits", computed, "logits", wantedLogits, batch, bound);
 }
 
-function trainedValues(folder: string, adapter: Adapter, base: Base): Float32Array {
-  if (!existsSync(join(folder, subsetName))) return loadAdapter(folder, base).values;
-  return subsetValues(folder, adapter);
+function trainedAdapter(folder: string, adapter: Adapter, base: Base): Adapter {
+  if (!existsSync(join(folder, subsetName))) return loadAdapter(folder, base);
+  return withValues<MethodType>(adapter, subsetValues(folder, adapter));
 }
 
 const subsetName = "subset.safetensors";
