@@ -28,11 +28,17 @@ import { fourierft } from "../methods/fourierft.ts";
 import type { FourierftConfiguration } from "../methods/fourierft.ts";
 import { prefixTuning } from "../methods/prefix-tuning.ts";
 import type { PrefixTuningConfiguration } from "../methods/prefix-tuning.ts";
+import { promptTuning } from "../methods/prompt-tuning.ts";
+import type { PromptTuningConfiguration } from "../methods/prompt-tuning.ts";
+import { pTuning } from "../methods/p-tuning.ts";
+import type { PTuningConfiguration } from "../methods/p-tuning.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { bitFitFormat } from "./bitfit-format.ts";
 import { headOnlyFormat } from "./head-only-format.ts";
 import { prefixTuningFormat } from "./prefix-tuning-format.ts";
+import { promptTuningFormat } from "./prompt-tuning-format.ts";
+import { pTuningFormat } from "./p-tuning-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
 import { fourierftFormat } from "./fourierft-format.ts";
@@ -56,6 +62,8 @@ export interface MethodConfigurations {
   readonly HEAD_ONLY: HeadOnlyConfiguration;
   readonly FOURIERFT: FourierftConfiguration;
   readonly PREFIX_TUNING: PrefixTuningConfiguration;
+  readonly PROMPT_TUNING: PromptTuningConfiguration;
+  readonly P_TUNING: PTuningConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -107,6 +115,8 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   HEAD_ONLY: { method: headOnly, withSavedModules: addSavedModules, format: headOnlyFormat },
   FOURIERFT: { method: fourierft, withSavedModules: addSavedModules, format: fourierftFormat },
   PREFIX_TUNING: { method: prefixTuning, withSavedModules: addSavedModules, format: prefixTuningFormat },
+  PROMPT_TUNING: { method: promptTuning, withSavedModules: addSavedModules, format: promptTuningFormat },
+  P_TUNING: { method: pTuning, withSavedModules: addSavedModules, format: pTuningFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

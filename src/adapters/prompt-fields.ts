@@ -5,7 +5,8 @@
  */
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
-import { promptEmbeddings } from "../methods/virtual-tokens.ts";
+import type { ModuleTable } from "../methods/contract.ts";
+import { promptEmbeddings, tokenTable } from "../methods/virtual-tokens.ts";
 import { nameListSchema } from "./peft-fields.ts";
 
 /** Far above what any model has positions. */
@@ -70,4 +71,13 @@ export function promptToPeft(virtualTokens: number, sizes: ModelSizes, modulesTo
 /** PEFT keeps no adapter around the model for these methods: saved modules have a shorter prefix. */
 export function promptFileName(key: string): string {
   return key === promptEmbeddings ? key : `base_model.${key}`;
+}
+
+/** The sizes that PEFT repeats where virtual tokens are embeddings. */
+export function embeddingSizes(method: string, modules: ModuleTable): ModelSizes {
+  return {
+    token_dim: tokenTable(method, modules).size,
+    num_attention_heads: Number(modules.attentions[0]?.query.shape[1] ?? 0),
+    num_layers: modules.attentions.length,
+  };
 }

@@ -35,6 +35,8 @@ function uncondensed(loaded: Adapter, base: Base): Adapter {
   switch (loaded.methodType) {
     case "PREFIX_TUNING":
       return createAdapter({ ...common, type: "PREFIX_TUNING", configuration: { ...loaded.configuration, condensed: false } });
+    case "P_TUNING":
+      return createAdapter({ ...common, type: "P_TUNING", configuration: { ...loaded.configuration, condensed: false } });
     default:
       return loaded;
   }
