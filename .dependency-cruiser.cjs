@@ -44,6 +44,17 @@ const sharedMethodFiles = [
   "saved-modules",
   "survey",
   "targets",
+  // Parts that several methods are made of.
+  "constants",
+  "initial",
+  "linear-sites",
+  "lora-site",
+  "lycoris",
+  "dora",
+  "prompt-encoder",
+  "stack-hooks",
+  "token-rows",
+  "virtual-tokens",
 ];
 
 const anyOf = (names) => `(?:${names.map((name) => name.replace(".", "\\.")).join("|")})`;

@@ -8,7 +8,7 @@
  */
 import type { Value } from "../graph/graph.ts";
 import type { MergeRule, MethodUse, ParameterSpec } from "./contract.ts";
-import type { LoraSite } from "./lora.ts";
+import type { LoraSite } from "./lora-site.ts";
 
 const magnitudeKey = ({ path }: LoraSite): string => `${path}.lora_magnitude_vector`;
 

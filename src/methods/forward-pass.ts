@@ -323,12 +323,10 @@ class ForwardPass implements ForwardContext {
   }
 
   firstTokens(x: Value): Value {
-    const starts = this.builder.range(this.sequence.batch);
-    const { length } = this.sequence;
-    if (divideDimensions(this.sequence.tokens, length) === undefined) throw internalError("the sequence has no rows of equal length.");
+    const { batch, length } = this.sequence;
     const size = x.shape[1] ?? 0;
     // Row b of the batch starts at b * length; reading it from [batch, length * size] needs no product of indices.
-    const rows = this.builder.reshape(x, [starts.shape[0] ?? 0, multiplyDimensions(length, size)]);
+    const rows = this.builder.reshape(x, [batch, multiplyDimensions(length, size)]);
     return this.builder.slice(rows, 1, 0, size);
   }
 

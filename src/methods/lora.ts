@@ -7,6 +7,7 @@
 import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
+import type { LoraSite } from "./lora-site.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type {
   BaseParameter,
@@ -70,22 +71,6 @@ export const loraDefaults = {
 
 /** What LoRA can adapt. */
 export const loraKinds = ["embeddings", "linears"] as const satisfies readonly ModuleKind[];
-
-/** One adapted module with its own rank and factor. */
-export interface LoraSite {
-  readonly path: string;
-  readonly rank: number;
-  /** alpha / rank or alpha / sqrt(rank) */
-  readonly factor: number;
-  readonly in: number;
-  readonly out: number;
-  readonly kind: "linear" | "embedding";
-  /** Whether the stored matrix is [in, out]; an embedding's table is. */
-  readonly transposed: boolean;
-  /** Keys of A [rank, in] and B [out, rank]. */
-  readonly a: string;
-  readonly b: string;
-}
 
 export const lora: Method<LoraConfiguration> = {
   type: "LORA",

@@ -7,6 +7,8 @@ import { ia3Defaults } from "../../src/methods/ia3.ts";
 import { lohaDefaults } from "../../src/methods/loha.ts";
 import { lokrDefaults } from "../../src/methods/lokr.ts";
 import { loraDefaults } from "../../src/methods/lora.ts";
+import { prefixTuningDefaults } from "../../src/methods/prefix-tuning.ts";
+import { pTuningDefaults } from "../../src/methods/p-tuning.ts";
 import { veraDefaults } from "../../src/methods/vera.ts";
 import type { LinearSite } from "../../src/models/forward.ts";
 
@@ -17,6 +19,8 @@ export interface MethodRow<Type extends MethodType = MethodType> {
   /** Trained parameters besides a classifier's head. */
   readonly parameterCount: (base: Base) => number;
   /** Whether the method has anything to train in a model; left out where it always has. */
+  /** The method changes the model from its start on: it is not made of the base's own weights. */
+  readonly startsElsewhere?: true;
   readonly fits?: (configuration: Readonly<Record<string, unknown>>) => boolean;
 }
 
@@ -176,6 +180,48 @@ export const methodRows = [
     parameterCount: () => 0,
     // Its head is its own where the output embedding is not the input embedding.
     fits: ({ model_type: type, tie_word_embeddings: isTied }) => type !== "gpt2" && isTied !== true,
+  }),
+  row({
+    name: "prefix tuning",
+    type: "PREFIX_TUNING",
+    configuration: () => ({ ...prefixTuningDefaults, virtualTokens: 3 }),
+    parameterCount: ({ model }) => 3 * 2 * model.layerCount * model.keyValue.heads * model.keyValue.size,
+    startsElsewhere: true,
+  }),
+  row({
+    name: "prefix tuning with an encoder",
+    type: "PREFIX_TUNING",
+    configuration: () => ({ ...prefixTuningDefaults, virtualTokens: 3, projection: true, encoderWidth: 5 }),
+    parameterCount({ model: { layerCount, keyValue } }) {
+      const width = keyValue.heads * keyValue.size;
+      return 3 * width + (width + 1) * 5 + (5 + 1) * 2 * layerCount * width;
+    },
+    startsElsewhere: true,
+  }),
+  row({
+    name: "prompt tuning",
+    type: "PROMPT_TUNING",
+    configuration: () => ({ virtualTokens: 3, initial: "vocabulary" }),
+    parameterCount: ({ model }) => 3 * model.hiddenSize,
+    startsElsewhere: true,
+  }),
+  row({
+    name: "P-tuning",
+    type: "P_TUNING",
+    configuration: () => ({ ...pTuningDefaults, virtualTokens: 3, encoderWidth: 5 }),
+    parameterCount: ({ model: { hiddenSize } }) =>
+      3 * hiddenSize + (hiddenSize + 1) * 5 + (5 + 1) * 5 + (5 + 1) * hiddenSize,
+    startsElsewhere: true,
+  }),
+  row({
+    name: "P-tuning with an LSTM",
+    type: "P_TUNING",
+    configuration: () => ({ ...pTuningDefaults, virtualTokens: 3, encoder: "lstm", encoderWidth: 2, encoderLayers: 2 }),
+    parameterCount({ model: { hiddenSize } }) {
+      const layer = (from: number) => 2 * 4 * 2 * (from + 2 + 2);
+      return 3 * hiddenSize + layer(hiddenSize) + layer(4) + (4 + 1) * 4 + (4 + 1) * hiddenSize;
+    },
+    startsElsewhere: true,
   }),
   row({
     name: "full fine-tuning",
