@@ -159,7 +159,7 @@ const rows: [string, string][] = [
   ],
   [
     "loss",
-    `${(result.losses[0] ?? NaN).toFixed(2)} at the start, ${(result.evaluations.at(-1)?.metrics["loss"] ?? NaN).toFixed(2)} held-out at the end`,
+    `${(result.losses[0] ?? NaN).toFixed(2)} at first, ${(result.evaluations.at(-1)?.metrics["loss"] ?? NaN).toFixed(2)} held-out in the end`,
   ],
   [
     "trained parameters",
@@ -176,7 +176,7 @@ const shownOut = relative(process.cwd(), out) || ".";
 say(`The adapter lies in ${shownOut}, in PEFT's format: Python loads it unchanged. Try`);
 console.log(`
   npx deltafit generate --adapter ${shownOut} \\
-    --prompt "${heldOut[2]?.prompt.slice(0, 48) ?? ""}..."
+    --prompt "name = The Rose | kind = pub | food = Thai =>"
   npx deltafit train --data your.jsonl --out my-adapter
   npx deltafit merge --adapter ${shownOut} --out merged
 `);

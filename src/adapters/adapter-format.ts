@@ -16,6 +16,8 @@ export interface FormatContext {
 
 /** How one method's adapters are stored. */
 export interface AdapterFormat<Configuration> {
+  /** PEFT knows no such adapters: the format is deltafit's own, and follows PEFT's rules. */
+  readonly isOwn?: true;
   /** Every field of PEFT's configuration class but those all methods have, with PEFT's default. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /**

@@ -13,6 +13,7 @@ const understoodFields = { target_modules: namesSchema.nullish(), modules_to_sav
 const schema = z.looseObject(understoodFields);
 
 export const bitFitFormat: AdapterFormat<BitFitConfiguration> = {
+  isOwn: true,
   defaults: { target_modules: null, modules_to_save: null },
   understood: Object.keys(understoodFields),
   defaultTargets: {},

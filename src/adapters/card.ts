@@ -10,15 +10,16 @@ const hubName = /^[A-Za-z0-9][\w.-]*\/[\w.-]+$/;
 
 /** The text of the card, as Markdown with the hub's front matter. */
 export function adapterCard<Type extends MethodType>(adapter: Adapter<Type>, base: Base): string {
-  const { summary } = methodTable[adapter.methodType].method;
+  const { method, format } = methodTable[adapter.methodType];
+  const { summary } = method;
+  const isOwn = format?.isOwn === true;
   const loader = automaticClass(base.settings.task);
   // Names are the user's own and stand in code: what would end the code is left out.
   const name = base.name.replace(/[`"\\\p{Cc}]/gu, "");
   const labels = base.settings.labelCount;
   const labelArgument = loader.endsWith("Classification") ? `, num_labels=${labels}` : "";
   return `---
-library_name: peft
-tags: [deltafit, peft]
+${isOwn ? "tags: [deltafit]" : "library_name: peft\ntags: [deltafit, peft]"}
 ${hubName.test(name) ? `base_model: ${name}\n` : ""}---
 
 # Adapter for \`${name}\`
@@ -27,7 +28,7 @@ ${hubName.test(name) ? `base_model: ${name}\n` : ""}---
 - Task: ${base.settings.task}${labelArgument === "" ? "" : ` with ${labels} ${labels === 1 ? "output" : "labels"}`}
 - Trained parameters: ${adapter.layout.size}
 
-The settings are in \`adapter_config.json\`, the weights in \`adapter_model.safetensors\`, both in PEFT's format.
+The settings are in \`adapter_config.json\`, the weights in \`adapter_model.safetensors\`${isOwn ? "" : ", both in PEFT's format"}.
 
 With deltafit:
 
@@ -35,7 +36,11 @@ With deltafit:
 npx deltafit inspect FOLDER
 npx deltafit evaluate --model "${name}" --adapter FOLDER --task ${base.settings.task} --data DATA
 \`\`\`
+${isOwn ? "" : withPeft(loader, name, labelArgument)}`;
+}
 
+function withPeft(loader: string, name: string, labelArgument: string): string {
+  return `
 With PEFT:
 
 \`\`\`python

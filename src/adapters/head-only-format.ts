@@ -13,6 +13,7 @@ const understoodFields = { modules_to_save: nameListSchema.nullish() };
 const schema = z.looseObject(understoodFields);
 
 export const headOnlyFormat: AdapterFormat<HeadOnlyConfiguration> = {
+  isOwn: true,
   defaults: { modules_to_save: null },
   understood: Object.keys(understoodFields),
   defaultTargets: {},

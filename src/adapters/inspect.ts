@@ -7,6 +7,7 @@ import { elementCount } from "../tensor/tensor.ts";
 import type { StoredDataType } from "../tensor/tensor.ts";
 import { modulePrefix } from "./adapter-format.ts";
 import { openAdapterFolder } from "./folder.ts";
+import { promptFileName } from "./prompt-fields.ts";
 import { readPeftHeader } from "./peft-configuration.ts";
 
 /** What an adapter folder holds. */
@@ -78,7 +79,7 @@ const lastLayers = ["score.weight", "classifier.weight", "classifier.out_proj.we
 
 function labelCountOf({ tensors }: SafetensorsFile): number | undefined {
   const layer = lastLayers
-    .map((name) => tensors.get(modulePrefix + name))
+    .map((name) => tensors.get(modulePrefix + name) ?? tensors.get(promptFileName(name)))
     .find((tensor) => tensor?.shape.length === 2);
   return layer?.shape[0];
 }

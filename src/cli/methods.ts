@@ -14,7 +14,9 @@ import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
 import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
+import { pTuningDefaults } from "../methods/p-tuning.ts";
 import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
+import { promptTuningDefaults } from "../methods/prompt-tuning.ts";
 import type { BiasTraining } from "../methods/saved-modules.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import { veraDefaults } from "../methods/vera.ts";
@@ -152,6 +154,18 @@ const rows = {
     learningRate: 1e-2,
     uses: ["modulesToSave", "virtualTokens", "projection"],
     configure: (values) => ({ ...prefixTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]), projection: values.projection }),
+  }),
+  "prompt-tuning": row({
+    type: "PROMPT_TUNING",
+    learningRate: 1e-2,
+    uses: ["modulesToSave", "virtualTokens"],
+    configure: (values) => ({ ...promptTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]) }),
+  }),
+  "p-tuning": row({
+    type: "P_TUNING",
+    learningRate: 1e-2,
+    uses: ["modulesToSave", "virtualTokens"],
+    configure: (values) => ({ ...pTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]) }),
   }),
   full: row({ type: "FULL", learningRate: 5e-5, uses: [], configure: () => ({}) }),
 };

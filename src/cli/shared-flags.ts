@@ -71,7 +71,7 @@ export const methodFlags = {
   feedForward: optional(names(), methodGroup, "(IA)3's targets that scale their input"),
   frequencies: optional(wholeNumber(1), methodGroup, "entries of the spectrum FourierFT trains", "1000"),
   tokens: optional(wholeNumbers, methodGroup, "ids of the tokens that are trained"),
-  virtualTokens: optional(wholeNumber(1), methodGroup, "length of a prefix", "20"),
+  virtualTokens: optional(wholeNumber(1), methodGroup, "length of a prefix or prompt", "20"),
   projection: switched(methodGroup, "train a prefix through an encoder"),
   projectionSeed: optional(wholeNumber(0), methodGroup, "seed of VeRA's shared matrices", "0"),
   bias: optional(

@@ -2,10 +2,13 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { rejectionOf } from "../../test/support/failure.ts";
 import { randomLora, tinyBase, tinyConfigurations } from "../../test/support/tiny-models.ts";
+import { createAdapter } from "../adapters/adapter.ts";
 import type { Base } from "../base/base.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
 import { createForwardContext, inputNames } from "../methods/forward-pass.ts";
+import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
+import { promptTuningDefaults } from "../methods/prompt-tuning.ts";
 import { headOutput } from "../methods/survey.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session } from "../runtime/session.ts";
@@ -74,6 +77,38 @@ async function withoutCache(
 }
 
 describe.each(Object.entries(tinyConfigurations))("%s", (_name, configuration) => {
+  it("reads virtual tokens and prefixes once, in front of every row", async () => {
+    const base = await tinyBase(configuration);
+    const adapters = [
+      createAdapter({
+        base,
+        type: "PREFIX_TUNING",
+        configuration: { ...prefixTuningDefaults, virtualTokens: 2 },
+        seed: 1,
+        name: "prefix",
+      }),
+      createAdapter({
+        base,
+        type: "PROMPT_TUNING",
+        configuration: { ...promptTuningDefaults, virtualTokens: 3 },
+        seed: 2,
+        name: "prompt",
+      }),
+    ];
+    const generator = await generatorOf(base, adapters);
+    const expected = [];
+    for (const prompt of prompts) expected.push(await withoutCache(base, adapters, prompt, 6));
+    const { tokens } = await generator.generate({ prompts, maximumNewTokens: 6, stopTokens: [] });
+    expect(tokens).toEqual(expected);
+    const refused = await rejectionOf(() => generator.switchAdapters([{ name: "prompt", weight: 0.5 }]));
+    expect(refused).toEqual({
+      code: "method-unsupported",
+      message:
+        'Generation: the adapter "prompt" cannot have the weight 0.5: it puts tokens in front of every row.',
+      hint: "Leave the adapter out to switch it off.",
+    });
+  });
+
   it("says the same with the cache as without, for prompts of different lengths", async () => {
     const base = await tinyBase(configuration);
     const adapter = randomLora(base, "a", 3);
