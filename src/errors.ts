@@ -82,5 +82,9 @@ export class DeltafitError extends Error {
 
 /** A defect of deltafit: a state that its own code promises cannot be reached. */
 export function internalError(message: string): DeltafitError {
-  return new DeltafitError("internal", `internal: ${message}`, "This is a defect of deltafit; please report it.");
+  return new DeltafitError(
+    "internal",
+    `internal: ${message}`,
+    "This is a defect of deltafit; please report it.",
+  );
 }

@@ -58,7 +58,15 @@ function packed(texts: Iterable<string>, skip: ReadonlySet<string>, seen?: Set<s
     }
   }
   const format = { name: "text" as const, used: [], ignored: [], decision: "packed documents" };
-  const report = { format, examples: rows.length, tokens, supervisedTokens: tokens - rows.length, truncated: 0, longest: sequenceLength, dropped: [] };
+  const report = {
+    format,
+    examples: rows.length,
+    tokens,
+    supervisedTokens: tokens - rows.length,
+    truncated: 0,
+    longest: sequenceLength,
+    dropped: [],
+  };
   return { examples: rows, report, labels: undefined };
 }
 
@@ -101,7 +109,8 @@ const result = await fineTune({
       process.stderr.write(
         `step ${event.step}/${event.steps} loss ${event.loss.toFixed(4)} ${event.tokensPerSecond.toFixed(0)} tokens/s, ${Math.round(event.secondsLeft)} s left\n`,
       );
-    if (event.type === "evaluation-end") process.stderr.write(`held-out ${JSON.stringify(event.evaluation)}\n`);
+    if (event.type === "evaluation-end")
+      process.stderr.write(`held-out ${JSON.stringify(event.evaluation)}\n`);
   },
 });
 
@@ -112,10 +121,23 @@ try {
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
-const everyTenth = result.losses.flatMap((loss, step) => (step % 10 === 0 ? [[step, Number(loss.toFixed(4))]] : []));
+const everyTenth = result.losses.flatMap((loss, step) =>
+  step % 10 === 0 ? [[step, Number(loss.toFixed(4))]] : [],
+);
 const report = {
   command: "npm run base:train",
-  settings: { documents: Number(values.documents), epochs: Number(values.epochs), sequenceLength, batchSize, ...plan, weightDecay, clip: 1, seed, heldOutSeed, heldOutDocuments },
+  settings: {
+    documents: Number(values.documents),
+    epochs: Number(values.epochs),
+    sequenceLength,
+    batchSize,
+    ...plan,
+    weightDecay,
+    clip: 1,
+    seed,
+    heldOutSeed,
+    heldOutDocuments,
+  },
   tokens: result.tokens,
   parameters: result.trainableParameters,
   minutes: Number(((performance.now() - started) / 60_000).toFixed(1)),

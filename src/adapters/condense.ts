@@ -41,7 +41,8 @@ export async function condenseAdapter(adapter: Adapter, base: Pick<Base, "module
     const outputs = await session.run(Object.fromEntries(feeds));
     for (const entry of bound.layout.entries) {
       const data = outputs[entry.key]?.data;
-      if (!(data instanceof Float32Array)) throw internalError(`condensing an adapter gives no ${entry.key}.`);
+      if (!(data instanceof Float32Array))
+        throw internalError(`condensing an adapter gives no ${entry.key}.`);
       entryValues(values, entry).set(data);
     }
   } finally {
@@ -50,7 +51,10 @@ export async function condenseAdapter(adapter: Adapter, base: Pick<Base, "module
   return withValues<MethodType>(bound, values);
 }
 
-function bindCondensed<Type extends MethodType>(adapter: Adapter<Type>, base: Pick<Base, "modules">): BoundAdapter<Type> {
+function bindCondensed<Type extends MethodType>(
+  adapter: Adapter<Type>,
+  base: Pick<Base, "modules">,
+): BoundAdapter<Type> {
   const { name, methodType: type, extraConfiguration } = adapter;
   const { method }: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
   const configuration = method.condense?.(adapter.configuration) ?? adapter.configuration;

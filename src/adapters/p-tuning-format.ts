@@ -52,7 +52,11 @@ export const pTuningFormat: AdapterFormat<PTuningConfiguration> = {
     };
   },
   toPeft: (configuration, { modules }) => ({
-    ...promptToPeft(configuration.virtualTokens, embeddingSizes("P-tuning", modules), configuration.modulesToSave),
+    ...promptToPeft(
+      configuration.virtualTokens,
+      embeddingSizes("P-tuning", modules),
+      configuration.modulesToSave,
+    ),
     encoder_reparameterization_type: configuration.encoder === "lstm" ? "LSTM" : "MLP",
     encoder_hidden_size: encoderSettings(configuration, modules).width,
     encoder_num_layers: configuration.encoderLayers,

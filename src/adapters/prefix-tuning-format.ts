@@ -35,7 +35,12 @@ function sizesOf(modules: ModuleTable): ModelSizes {
 }
 
 export const prefixTuningFormat: AdapterFormat<PrefixTuningConfiguration> = {
-  defaults: { ...promptFieldDefaults, init_weights: null, encoder_hidden_size: null, prefix_projection: false },
+  defaults: {
+    ...promptFieldDefaults,
+    init_weights: null,
+    encoder_hidden_size: null,
+    prefix_projection: false,
+  },
   understood: Object.keys(understoodFields),
   defaultTargets: {},
   fromPeft(raw, { modules, where }) {

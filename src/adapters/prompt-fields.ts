@@ -23,7 +23,11 @@ export const promptFields = {
 };
 
 /** Width of an encoder's hidden layer: a file of a few bytes must not ask for more than any has. */
-export const encoderWidthSchema = z.int().positive().max(2 ** 16).nullish();
+export const encoderWidthSchema = z
+  .int()
+  .positive()
+  .max(2 ** 16)
+  .nullish();
 
 type PromptFields = z.output<z.ZodObject<typeof promptFields>>;
 
@@ -59,7 +63,11 @@ export function checkSizes(fields: PromptFields, sizes: ModelSizes, where: strin
 }
 
 /** The fields of {@link promptFields}. */
-export function promptToPeft(virtualTokens: number, sizes: ModelSizes, modulesToSave: readonly string[] = []) {
+export function promptToPeft(
+  virtualTokens: number,
+  sizes: ModelSizes,
+  modulesToSave: readonly string[] = [],
+) {
   return {
     num_virtual_tokens: virtualTokens,
     num_transformer_submodules: 1,

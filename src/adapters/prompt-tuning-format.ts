@@ -7,7 +7,14 @@ import { parseWithSchema } from "../files/json.ts";
 import type { PromptStart, PromptTuningConfiguration } from "../methods/prompt-tuning.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { existingModules } from "./peft-fields.ts";
-import { checkSizes, embeddingSizes, promptFieldDefaults, promptFields, promptFileName, promptToPeft } from "./prompt-fields.ts";
+import {
+  checkSizes,
+  embeddingSizes,
+  promptFieldDefaults,
+  promptFields,
+  promptFileName,
+  promptToPeft,
+} from "./prompt-fields.ts";
 
 const understoodFields = {
   ...promptFields,

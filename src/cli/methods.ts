@@ -69,7 +69,15 @@ const rows = {
     configure(values, modelType) {
       const { rank = loraDefaults.rank, alpha = 2 * rank, rankStabilised, magnitude } = values;
       const common = given(values, [...patternSettings, "dropout", "bias"]);
-      return { ...loraDefaults, ...targeting("LORA", values, modelType), ...common, rank, alpha, rankStabilised, magnitude };
+      return {
+        ...loraDefaults,
+        ...targeting("LORA", values, modelType),
+        ...common,
+        rank,
+        alpha,
+        rankStabilised,
+        magnitude,
+      };
     },
   }),
   vera: row({
@@ -153,13 +161,20 @@ const rows = {
     type: "PREFIX_TUNING",
     learningRate: 1e-2,
     uses: ["modulesToSave", "virtualTokens", "projection"],
-    configure: (values) => ({ ...prefixTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]), projection: values.projection }),
+    configure: (values) => ({
+      ...prefixTuningDefaults,
+      ...given(values, ["modulesToSave", "virtualTokens"]),
+      projection: values.projection,
+    }),
   }),
   "prompt-tuning": row({
     type: "PROMPT_TUNING",
     learningRate: 1e-2,
     uses: ["modulesToSave", "virtualTokens"],
-    configure: (values) => ({ ...promptTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]) }),
+    configure: (values) => ({
+      ...promptTuningDefaults,
+      ...given(values, ["modulesToSave", "virtualTokens"]),
+    }),
   }),
   "p-tuning": row({
     type: "P_TUNING",
@@ -182,7 +197,10 @@ function targeting(type: MethodType, values: MethodValues, modelType: string) {
 }
 
 /** The settings whose flags were given. */
-function given<Name extends SettingName>(values: MethodValues, settings: readonly Name[]): { [K in Name]?: NonNullable<MethodValues[K]> } {
+function given<Name extends SettingName>(
+  values: MethodValues,
+  settings: readonly Name[],
+): { [K in Name]?: NonNullable<MethodValues[K]> } {
   const result: { [K in Name]?: NonNullable<MethodValues[K]> } = {};
   for (const name of settings) {
     const value = values[name];
@@ -217,12 +235,22 @@ function refuseUnused(method: MethodName, values: MethodValues): void {
  * A new adapter as the flags want it.
  * @throws DeltafitError `usage-invalid` for a flag that the method has no use for; what `createAdapter` throws.
  */
-export function createAdapterFromFlags(base: Base, method: MethodName, values: MethodValues, seed: number): Adapter {
+export function createAdapterFromFlags(
+  base: Base,
+  method: MethodName,
+  values: MethodValues,
+  seed: number,
+): Adapter {
   refuseUnused(method, values);
   return createFromRow(rows[method], base, values, seed);
 }
 
-function createFromRow<Type extends MethodType>({ type, configure }: MethodRow<Type>, base: Base, values: MethodValues, seed: number): Adapter<Type> {
+function createFromRow<Type extends MethodType>(
+  { type, configure }: MethodRow<Type>,
+  base: Base,
+  values: MethodValues,
+  seed: number,
+): Adapter<Type> {
   return createAdapter({ base, type, configuration: configure(values, base.model.modelType), seed });
 }
 

@@ -59,9 +59,7 @@ export class Evaluator {
       base,
       taskGraph,
       await device.createSession(taskGraph.graph, (weight) => base.locate(weight), session),
-      Object.fromEntries(
-        adapters.flatMap(({ name, method }) => Object.entries(constantFeeds(name, method))),
-      ),
+      Object.fromEntries(adapters.flatMap(({ name, method }) => Object.entries(constantFeeds(name, method)))),
     );
   }
 

@@ -147,7 +147,8 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
       onEvent: options.onEvent,
       signal: options.signal,
     });
-    if (out !== undefined) await writeResult(out, base, current(), progress.best !== undefined, options.addFiles);
+    if (out !== undefined)
+      await writeResult(out, base, current(), progress.best !== undefined, options.addFiles);
     return resultOf(base, current(), progress, out);
   } finally {
     await trainer.dispose();
@@ -280,7 +281,8 @@ async function writeResult(
     addFiles?.(temporary);
     for (const kind of hasBest ? (["last", "best"] as const) : (["last"] as const)) {
       const checkpoint = checkpointFolder(out, kind);
-      if (fs.existsSync(checkpoint)) fs.cpSync(checkpoint, checkpointFolder(temporary, kind), { recursive: true });
+      if (fs.existsSync(checkpoint))
+        fs.cpSync(checkpoint, checkpointFolder(temporary, kind), { recursive: true });
     }
   });
 }

@@ -22,7 +22,9 @@ export interface ParameterCounts {
 
 /** Counts from shapes alone. */
 export function countParameters(modules: ModuleTable, method: BoundMethod): ParameterCounts {
-  const stored = new Map([...modules.parameters.values()].map((parameter) => [parameter.stored, elementCount(parameter.shape)]));
+  const stored = new Map(
+    [...modules.parameters.values()].map((parameter) => [parameter.stored, elementCount(parameter.shape)]),
+  );
   const baseParameters = sum([...stored.values()]);
   const isHead = (key: string) => modules.parameters.has(key) && insideModule(modules.headModules, key);
   const sizeOf = (keep: (key: string) => boolean) =>
@@ -69,7 +71,15 @@ const float32Bytes = 4;
 const processBytes = 200e6;
 
 /** Bytes of one training step. */
-export function estimateMemory({ modules, method, graph, batchSize, length, attentionBlocks, lossChunks }: MemoryRequest): MemoryBytes {
+export function estimateMemory({
+  modules,
+  method,
+  graph,
+  batchSize,
+  length,
+  attentionBlocks,
+  lossChunks,
+}: MemoryRequest): MemoryBytes {
   const dimensions = new Map<string, number>([
     ["batch", batchSize],
     ["length", length],
@@ -80,7 +90,9 @@ export function estimateMemory({ modules, method, graph, batchSize, length, atte
   const counts = countParameters(modules, method);
   const trained = counts.trainableParameters + counts.headParameters;
   const { peakBytes, workspaceBytes } = liveMemory(graph, dimensions);
-  const replaced = sum(method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])));
+  const replaced = sum(
+    method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
+  );
   const bytes = {
     weights: (counts.baseParameters - replaced) * float32Bytes,
     gradients: trained * float32Bytes,

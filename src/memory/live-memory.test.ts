@@ -27,7 +27,10 @@ test("a value that is read later stays alive", () => {
   const builder = new GraphBuilder();
   const x = builder.input("x", "float32", ["rows", 10]);
   const product = builder.gemm(x, builder.input("w", "float32", [10, 10]));
-  const value = builder.add(builder.gemm(builder.tanh(product), builder.input("w", "float32", [10, 10])), product);
+  const value = builder.add(
+    builder.gemm(builder.tanh(product), builder.input("w", "float32", [10, 10])),
+    product,
+  );
   expect(liveMemory(graphOf([{ name: "y", value }]), dimensions).peakBytes).toBe(3 * 100 * 10 * 4);
 });
 

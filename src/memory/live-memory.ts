@@ -22,7 +22,21 @@ const views: ReadonlySet<OperationName> = new Set<OperationName>(["Reshape"]);
 
 /** Operations that ONNX Runtime lets write over an input of the same size which nothing else reads. */
 const inPlace: ReadonlySet<OperationName> = new Set<OperationName>([
-  ...(["Add", "Sub", "Mul", "Div", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Tanh", "Sigmoid", "Erf", "Relu"] as const),
+  ...([
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Neg",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Tanh",
+    "Sigmoid",
+    "Erf",
+    "Relu",
+  ] as const),
   ...(["Softmax", "ScatterRows"] as const),
 ]);
 
@@ -40,7 +54,10 @@ export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemor
   const owners = ownersOf(graph);
   const owner = (value: Value) => owners.get(value) ?? value;
   const bytes = (value: Value) =>
-    value.shape.reduce<number>((size, extent) => size * evaluateDimension(extent, dimensions), bytesPerElement[value.dtype]);
+    value.shape.reduce<number>(
+      (size, extent) => size * evaluateDimension(extent, dimensions),
+      bytesPerElement[value.dtype],
+    );
   const lastUse = new Map<Value, Node>();
   for (const node of graph.nodes) for (const input of node.inputs) if (input) lastUse.set(owner(input), node);
   const kept = new Set(graph.outputs.map(({ value }) => owner(value)));
@@ -55,10 +72,13 @@ export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemor
         return held && lastUse.get(held) === node && !kept.has(held) && !isGiven(held.node) ? [held] : [];
       }),
     );
-    const made = node.outputs.filter((output) => used.has(output)).reduce((sum, output) => sum + bytes(output), 0);
+    const made = node.outputs
+      .filter((output) => used.has(output))
+      .reduce((sum, output) => sum + bytes(output), 0);
     const freed = [...dying].reduce((sum, value) => sum + bytes(value), 0);
     const [output] = node.outputs;
-    const overwritten = inPlace.has(node.operation) && output && [...dying].some((value) => bytes(value) === bytes(output));
+    const overwritten =
+      inPlace.has(node.operation) && output && [...dying].some((value) => bytes(value) === bytes(output));
     const extra = workspace[node.operation];
     const extraInput = extra && node.inputs[extra.input];
     const workspaceBytes = extra && extraInput ? extra.copies * bytes(extraInput) : 0;
@@ -80,4 +100,5 @@ function ownersOf(graph: Graph): ReadonlyMap<Value, Value> {
   return owners;
 }
 
-const isGiven = (node: Node) => isOperation(node, "Input") || isOperation(node, "Weight") || isOperation(node, "Constant");
+const isGiven = (node: Node) =>
+  isOperation(node, "Input") || isOperation(node, "Weight") || isOperation(node, "Constant");

@@ -72,7 +72,10 @@ export interface ForwardObserver {
 
 /** Positions in front of the tokens' own that methods take. */
 export function takenPositions(adapters: readonly Pick<ActiveAdapter, "method">[]): number {
-  return adapters.reduce((sum, { method }) => sum + (method.virtualTokens ?? 0) + (method.prefixKeys ?? 0), 0);
+  return adapters.reduce(
+    (sum, { method }) => sum + (method.virtualTokens ?? 0) + (method.prefixKeys ?? 0),
+    0,
+  );
 }
 
 /** Starts a forward pass over token ids [batch, length]. */
@@ -83,8 +86,14 @@ export function createForwardContext(settings: ForwardSettings): ForwardContext 
 type Around<Call, Result> = (call: Call, next: (call: Call) => Result) => Result;
 
 /** Composes hooks around the innermost function: the first method is nearest to it. */
-function compose<Call, Result>(innermost: (call: Call) => Result, hooks: readonly (Around<Call, Result> | undefined)[]): (call: Call) => Result {
-  return hooks.reduce<(call: Call) => Result>((next, hook) => (hook ? (call) => hook(call, next) : next), innermost);
+function compose<Call, Result>(
+  innermost: (call: Call) => Result,
+  hooks: readonly (Around<Call, Result> | undefined)[],
+): (call: Call) => Result {
+  return hooks.reduce<(call: Call) => Result>(
+    (next, hook) => (hook ? (call) => hook(call, next) : next),
+    innermost,
+  );
 }
 
 class ForwardPass implements ForwardContext {
@@ -116,7 +125,10 @@ class ForwardPass implements ForwardContext {
       batch: "batch",
       length: whole,
       tokens: multiplyDimensions("batch", whole),
-      positions: builder.add(positions, builder.constant("int64", [], [count((method) => method.prefixKeys)])),
+      positions: builder.add(
+        positions,
+        builder.constant("int64", [], [count((method) => method.prefixKeys)]),
+      ),
     };
     this.#hooks = adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
   }
@@ -143,7 +155,11 @@ class ForwardPass implements ForwardContext {
     };
   }
 
-  linear(path: string, x: Value, given: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">): Value {
+  linear(
+    path: string,
+    x: Value,
+    given: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">,
+  ): Value {
     const site: LinearSite = { bias: false, layout: "out-in", isOutput: false, ...given, path };
     this.#settings.observe?.linear?.(site);
     const product = (input: Value): Value => {
@@ -153,21 +169,30 @@ class ForwardPass implements ForwardContext {
       const bias = site.bias ? this.#parameter({ name: `${path}.bias`, shape: [site.out] }) : undefined;
       return this.builder.gemm(input, weight, { transB: site.layout === "out-in", c: bias });
     };
-    return compose(product, this.#hooks.map((hooks) => hooks.linear && ((input, next) => hooks.linear?.(site, input, next) ?? next(input))))(x);
+    return compose(
+      product,
+      this.#hooks.map(
+        (hooks) => hooks.linear && ((input, next) => hooks.linear?.(site, input, next) ?? next(input)),
+      ),
+    )(x);
   }
 
   tokenEmbedding(site: EmbeddingSite): Value {
     this.#settings.observe?.embedding?.(site);
     this.#settings.observe?.tokenEmbedding?.(site);
     const ids = this.#settings.virtualTokens === "by-id" ? this.#atLeastZero(this.#inputIds) : this.#inputIds;
-    const lookup = (table: Value) => this.builder.scale(this.#rows(table, ids, site.paddingRow), site.scale ?? 1);
-    const own = (): Value => lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
+    const lookup = (table: Value) =>
+      this.builder.scale(this.#rows(table, ids, site.paddingRow), site.scale ?? 1);
+    const own = (): Value =>
+      lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
     const embedded = this.#hooks.reduce<() => Value>((next, hooks) => {
       if (!hooks.embedding) return next;
       return () => hooks.embedding?.(site, next, lookup) ?? next();
     }, own)();
     const virtual = this.#hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
-    return virtual.length === 0 ? embedded : this.#withVirtualTokens(embedded, this.builder.concat(virtual, 0));
+    return virtual.length === 0
+      ? embedded
+      : this.#withVirtualTokens(embedded, this.builder.concat(virtual, 0));
   }
 
   /** Embeddings [tokens, size] with the virtual tokens' [count, size] in their places. */
@@ -197,7 +222,8 @@ class ForwardPass implements ForwardContext {
   positionEmbedding(site: EmbeddingSite, offset = 0): Value {
     this.#settings.observe?.embedding?.(site);
     const { positions } = this.sequence;
-    const shifted = offset === 0 ? positions : this.builder.add(positions, this.builder.constant("int64", [], [offset]));
+    const shifted =
+      offset === 0 ? positions : this.builder.add(positions, this.builder.constant("int64", [], [offset]));
     const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
     return this.#rows(table, shifted, site.paddingRow);
   }
@@ -233,7 +259,11 @@ class ForwardPass implements ForwardContext {
   rmsNorm(path: string, x: Value, size: number, epsilon: number, offset = 0): Value {
     this.#settings.observe?.norm?.({ path, size, epsilon, kind: "rms", offset });
     const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
-    return this.builder.rmsNormalization(x, offset === 0 ? scale : this.builder.add(scale, this.builder.scalar(offset)), epsilon);
+    return this.builder.rmsNormalization(
+      x,
+      offset === 0 ? scale : this.builder.add(scale, this.builder.scalar(offset)),
+      epsilon,
+    );
   }
 
   parameter(name: string, shape: readonly number[]): Value {
@@ -266,7 +296,9 @@ class ForwardPass implements ForwardContext {
     const layer = this.#attentionCalls++;
     const attended = compose(
       (inner: AttentionCall) => this.#settings.attention?.(inner, layer) ?? this.#attendSequence(inner),
-      this.#hooks.map((hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next, layer) ?? next(inner))),
+      this.#hooks.map(
+        (hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next, layer) ?? next(inner)),
+      ),
     )(call);
     const [batch = 0, heads = 0, length = 0, size = 0] = attended.shape;
     const joined = this.builder.transpose(attended, [0, 2, 1, 3]);
@@ -307,7 +339,12 @@ class ForwardPass implements ForwardContext {
       const sum = this.builder.add(residual, output);
       return norm ? norm(sum) : sum;
     };
-    return compose(join, this.#hooks.map((hooks) => hooks.sublayer && ((inner, next) => hooks.sublayer?.(inner, next) ?? next(inner))))(call);
+    return compose(
+      join,
+      this.#hooks.map(
+        (hooks) => hooks.sublayer && ((inner, next) => hooks.sublayer?.(inner, next) ?? next(inner)),
+      ),
+    )(call);
   }
 
   layer(path: string, x: Value, body: (x: Value) => Value): Value {
@@ -331,7 +368,11 @@ class ForwardPass implements ForwardContext {
   }
 
   lastTokens(x: Value): Value {
-    return this.builder.gather(x, this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]), true);
+    return this.builder.gather(
+      x,
+      this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]),
+      true,
+    );
   }
 
   meanTokens(x: Value): Value {

@@ -20,7 +20,9 @@ function modulesOf(configuration: Readonly<Record<string, unknown>>) {
 
 test("a tied output embedding is no head of its own", () => {
   const modules = modulesOf({ ...llama, tie_word_embeddings: true });
-  expect(() => headOnly.bind({}, modules)).toThrowErrorMatchingInlineSnapshot(`[DeltafitError: Head only: the model has no head of its own; its output embedding is the input embedding's matrix.]`);
+  expect(() => headOnly.bind({}, modules)).toThrowErrorMatchingInlineSnapshot(
+    `[DeltafitError: Head only: the model has no head of its own; its output embedding is the input embedding's matrix.]`,
+  );
 });
 
 test("trains the head and nothing else", () => {
@@ -29,12 +31,16 @@ test("trains the head and nothing else", () => {
 });
 
 test("a model without biases has nothing for BitFit", () => {
-  expect(() => bitFit.bind({}, modulesOf(llama))).toThrowErrorMatchingInlineSnapshot(`[DeltafitError: BitFit: the model has no biases.]`);
+  expect(() => bitFit.bind({}, modulesOf(llama))).toThrowErrorMatchingInlineSnapshot(
+    `[DeltafitError: BitFit: the model has no biases.]`,
+  );
 });
 
 test("BitFit names the modules with a bias where a target has none", () => {
   const modules = modulesOf({ ...llama, attention_bias: true });
-  expect(() => bitFit.bind({ targets: ["q_porj"] }, modules)).toThrowErrorMatchingInlineSnapshot(`[DeltafitError: BitFit: the target "q_porj" matches no module with a bias.]`);
+  expect(() => bitFit.bind({ targets: ["q_porj"] }, modules)).toThrowErrorMatchingInlineSnapshot(
+    `[DeltafitError: BitFit: the target "q_porj" matches no module with a bias.]`,
+  );
   const { parameters } = bitFit.bind({ targets: ["q_proj"] }, modules);
   expect(parameters.map(({ key }) => key)).toEqual(["model.layers.0.self_attn.q_proj.bias"]);
 });

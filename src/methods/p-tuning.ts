@@ -44,7 +44,9 @@ export const pTuning: Method<PTuningConfiguration> = {
     const settings = encoderSettings(configuration, modules);
     const saved = savedModules({ modulesToSave, bias: "none", adapted: [] }, modules);
     const shape = [virtualTokens, settings.size];
-    const own = condensed ? [{ key: promptEmbeddings, shape, initial: normal(shape, 1) }] : encoderSpecs(settings);
+    const own = condensed
+      ? [{ key: promptEmbeddings, shape, initial: normal(shape, 1) }]
+      : encoderSpecs(settings);
     return {
       parameters: [...own, ...saved.parameters],
       virtualTokens,
@@ -65,7 +67,10 @@ export const pTuning: Method<PTuningConfiguration> = {
 };
 
 /** @throws DeltafitError `config-invalid`, `method-unsupported`. */
-export function encoderSettings(configuration: PTuningConfiguration, modules: ModuleTable): PromptEncoderSettings {
+export function encoderSettings(
+  configuration: PTuningConfiguration,
+  modules: ModuleTable,
+): PromptEncoderSettings {
   const { size } = tokenTable("P-tuning", modules);
   const { virtualTokens, encoder, encoderWidth: width = size } = configuration;
   const { encoderLayers: layers, encoderDropout: dropout } = configuration;

@@ -106,7 +106,10 @@ export function encoderWidthOf({ encoderWidth }: PrefixTuningConfiguration, { wi
   return encoderWidth ?? width;
 }
 
-function prefixSpec({ virtualTokens, initial }: PrefixTuningConfiguration, { layers, width }: PrefixShape): ParameterSpec {
+function prefixSpec(
+  { virtualTokens, initial }: PrefixTuningConfiguration,
+  { layers, width }: PrefixShape,
+): ParameterSpec {
   const shape = [virtualTokens, 2 * layers * width];
   return { key: promptEmbeddings, shape, initial: initial === "zero" ? zeros(shape) : normal(shape, 1) };
 }
@@ -114,7 +117,11 @@ function prefixSpec({ virtualTokens, initial }: PrefixTuningConfiguration, { lay
 function encoderSpecs(configuration: PrefixTuningConfiguration, prefix: PrefixShape): ParameterSpec[] {
   const { virtualTokens, initial } = configuration;
   const [hidden, out] = [encoderWidthOf(configuration, prefix), 2 * prefix.layers * prefix.width];
-  const spec = (key: string, shape: number[], start: ParameterSpec["initial"]) => ({ key, shape, initial: start });
+  const spec = (key: string, shape: number[], start: ParameterSpec["initial"]) => ({
+    key,
+    shape,
+    initial: start,
+  });
   const isZero = initial === "zero";
   return [
     spec(keys.embedding, [virtualTokens, prefix.width], normal([virtualTokens, prefix.width], 1)),

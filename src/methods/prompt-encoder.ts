@@ -27,7 +27,8 @@ const embedding = `${root}.embedding.weight`;
 /** Places of the linear layers in PEFT's sequence of layers, ReLU between them. */
 const linearPaths = { mlp: ["0", "2", "4"], lstm: ["0", "2"] } as const;
 const directions = ["", "_reverse"] as const;
-const lstmKey = (name: string, layer: number, direction: string) => `${root}.lstm_head.${name}_l${layer}${direction}`;
+const lstmKey = (name: string, layer: number, direction: string) =>
+  `${root}.lstm_head.${name}_l${layer}${direction}`;
 
 export function encoderSpecs(settings: PromptEncoderSettings): ParameterSpec[] {
   const { virtualTokens, size, encoder } = settings;
@@ -57,7 +58,12 @@ function lstmSpecs({ size, width, layers }: PromptEncoderSettings): ParameterSpe
   const spec = (key: string, shape: readonly number[]): ParameterSpec => ({
     key,
     shape,
-    initial: ({ random }) => random.uniform(shape.reduce((a, b) => a * b), -bound, bound),
+    initial: ({ random }) =>
+      random.uniform(
+        shape.reduce((a, b) => a * b),
+        -bound,
+        bound,
+      ),
   });
   return Array.from({ length: layers }, (_, layer) =>
     directions.flatMap((direction) => [
@@ -77,7 +83,10 @@ export function encodePrompt(use: EncoderUse, settings: PromptEncoderSettings): 
     for (let layer = 0; layer < settings.layers; layer++) {
       if (layer > 0) x = use.dropout?.(x, settings.dropout) ?? x;
       const input = x;
-      x = builder.concat(directions.map((direction) => readAlong(use, settings, input, layer, direction)), 1);
+      x = builder.concat(
+        directions.map((direction) => readAlong(use, settings, input, layer, direction)),
+        1,
+      );
     }
   for (const [index, path] of linearPaths[settings.encoder].entries()) {
     const key = `${root}.mlp_head.${path}`;

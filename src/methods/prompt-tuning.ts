@@ -45,7 +45,11 @@ export const promptTuning: Method<PromptTuningConfiguration> = {
     const saved = savedModules({ modulesToSave, bias: "none", adapted: [] }, modules);
     return {
       parameters: [
-        { key: promptEmbeddings, shape: [virtualTokens, table.size], initial: startOf(initial, virtualTokens, table) },
+        {
+          key: promptEmbeddings,
+          shape: [virtualTokens, table.size],
+          initial: startOf(initial, virtualTokens, table),
+        },
         ...saved.parameters,
       ],
       virtualTokens,
@@ -55,7 +59,11 @@ export const promptTuning: Method<PromptTuningConfiguration> = {
   },
 };
 
-function startOf(initial: PromptStart, count: number, { path, rows, size }: EmbeddingSite): ParameterSpec["initial"] {
+function startOf(
+  initial: PromptStart,
+  count: number,
+  { path, rows, size }: EmbeddingSite,
+): ParameterSpec["initial"] {
   if (initial === "random") return normal([count, size], 1);
   return ({ base, random }) => {
     const tokens =

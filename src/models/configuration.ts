@@ -3,7 +3,16 @@ import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
 
 /** Activation functions by the names that configurations use. */
-export const activationNames = ["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "silu", "swish", "relu", "tanh"] as const;
+export const activationNames = [
+  "gelu",
+  "gelu_new",
+  "gelu_pytorch_tanh",
+  "gelu_fast",
+  "silu",
+  "swish",
+  "relu",
+  "tanh",
+] as const;
 export type ActivationName = (typeof activationNames)[number];
 
 export const activationSchema = z.enum(activationNames);
@@ -20,13 +29,17 @@ export const tokenIdSchema = z
  * The configuration as the schema types it.
  * @throws DeltafitError `config-invalid` naming the first key that does not fit, what was expected and what was found.
  */
-export function readConfiguration<S extends z.ZodType>(schema: S, configuration: Readonly<Record<string, unknown>>): z.output<S> {
+export function readConfiguration<S extends z.ZodType>(
+  schema: S,
+  configuration: Readonly<Record<string, unknown>>,
+): z.output<S> {
   const result = schema.safeParse(configuration);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const path = issue?.path.map(String) ?? [];
   let found: unknown = configuration;
-  for (const key of path) found = typeof found === "object" && found !== null ? Reflect.get(found, key) : undefined;
+  for (const key of path)
+    found = typeof found === "object" && found !== null ? Reflect.get(found, key) : undefined;
   throw new DeltafitError(
     "config-invalid",
     `config.json: "${path.join(".")}" is ${found === undefined ? "missing" : JSON.stringify(found)}: ${issue?.message ?? "it does not fit"}.`,

@@ -85,7 +85,11 @@ export function startPass({
       method,
       parameter(key) {
         const entry = entries.get(key);
-        if (entry) return builder.reshape(trainable ? trained(entry) : read(frozenInput(name), own, entry), entry.shape);
+        if (entry)
+          return builder.reshape(
+            trainable ? trained(entry) : read(frozenInput(name), own, entry),
+            entry.shape,
+          );
         const constant = constantValue(builder, name, method, key);
         if (!constant) throw internalError(`the adapter "${name}" has no parameter "${key}".`);
         return constant;

@@ -216,7 +216,13 @@ export const methodRows = [
   row({
     name: "P-tuning with an LSTM",
     type: "P_TUNING",
-    configuration: () => ({ ...pTuningDefaults, virtualTokens: 3, encoder: "lstm", encoderWidth: 2, encoderLayers: 2 }),
+    configuration: () => ({
+      ...pTuningDefaults,
+      virtualTokens: 3,
+      encoder: "lstm",
+      encoderWidth: 2,
+      encoderLayers: 2,
+    }),
     parameterCount({ model: { hiddenSize } }) {
       const layer = (from: number) => 2 * 4 * 2 * (from + 2 + 2);
       return 3 * hiddenSize + layer(hiddenSize) + layer(4) + (4 + 1) * 4 + (4 + 1) * hiddenSize;

@@ -41,7 +41,8 @@ export async function deltafitLogits(
     attentionBlocks: 1,
     lossChunks: 1,
   });
-  const tensor = (rows: readonly (readonly number[])[]) => int64Tensor([rows.length, rows[0]?.length ?? 0], rows.flat());
+  const tensor = (rows: readonly (readonly number[])[]) =>
+    int64Tensor([rows.length, rows[0]?.length ?? 0], rows.flat());
   const { tensors } = feedsOf(taskGraph, model, {
     inputIds: tensor(inputs.inputIds),
     attentionMask: tensor(inputs.attentionMask),
@@ -50,7 +51,14 @@ export async function deltafitLogits(
   const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight));
   try {
     const values = float32Tensor([adapter.values.length], adapter.values);
-    return floatsOf(await session.run({ ...tensors, [frozenInput(adapter.name)]: values, ...constantFeeds(adapter.name, adapter.method) }), "logits");
+    return floatsOf(
+      await session.run({
+        ...tensors,
+        [frozenInput(adapter.name)]: values,
+        ...constantFeeds(adapter.name, adapter.method),
+      }),
+      "logits",
+    );
   } finally {
     await session.dispose();
   }

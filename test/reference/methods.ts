@@ -165,7 +165,8 @@ async function startingAdapter({ folder, info, base }: MethodCase): Promise<Adap
   if (subset === undefined)
     return skipOn(["method-unsupported"], () => loadAdapter(join(folder, "adapter"), base));
   if (subset === ".*") return createAdapter({ base, type: "FULL", configuration: {}, seed: 0 });
-  if (!subset.startsWith(".*\\.bias$")) throw new CaseSkipped(`training the parameters ${subset} is not implemented`);
+  if (!subset.startsWith(".*\\.bias$"))
+    throw new CaseSkipped(`training the parameters ${subset} is not implemented`);
   const biases = createAdapter({ base, type: "BITFIT", configuration: {}, seed: 0 });
   return withValues(biases, subsetValues(join(folder, "adapter"), biases));
 }
@@ -305,7 +306,10 @@ async function checkTrained(
   const driven = new Set(Object.keys(info.fp64_gap?.trained ?? {}).map(canonicalName));
   for (const entry of adapter.layout.entries) {
     if (driven.has(nameOf(entry))) continue;
-    const [actual, expectedValues] = [entryValues(adapter.values, entry), entryValues(recorded.values, entry)];
+    const [actual, expectedValues] = [
+      entryValues(adapter.values, entry),
+      entryValues(recorded.values, entry),
+    ];
     compare(
       `trained ${entry.key}`,
       { shape: entry.shape, data: actual },
@@ -338,7 +342,8 @@ type PeftNames = (entry: LayoutEntry) => string;
 
 function peftNames<Type extends MethodType>(adapter: BoundAdapter<Type>, base: Base): PeftNames {
   if (adapter.methodType === "FULL" || adapter.methodType === "BITFIT") return ({ key }) => key;
-  if (adapter.method.virtualTokens !== undefined || adapter.method.prefixKeys !== undefined) return recordedName;
+  if (adapter.method.virtualTokens !== undefined || adapter.method.prefixKeys !== undefined)
+    return recordedName;
   const fileName = formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
   return ({ key }) => fileName(key);
 }

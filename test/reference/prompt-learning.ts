@@ -34,9 +34,17 @@ function uncondensed(loaded: Adapter, base: Base): Adapter {
   const common = { base, seed: 0, name: loaded.name };
   switch (loaded.methodType) {
     case "PREFIX_TUNING":
-      return createAdapter({ ...common, type: "PREFIX_TUNING", configuration: { ...loaded.configuration, condensed: false } });
+      return createAdapter({
+        ...common,
+        type: "PREFIX_TUNING",
+        configuration: { ...loaded.configuration, condensed: false },
+      });
     case "P_TUNING":
-      return createAdapter({ ...common, type: "P_TUNING", configuration: { ...loaded.configuration, condensed: false } });
+      return createAdapter({
+        ...common,
+        type: "P_TUNING",
+        configuration: { ...loaded.configuration, condensed: false },
+      });
     default:
       return loaded;
   }
@@ -57,7 +65,17 @@ export function canonicalName(parameter: string): string {
 }
 
 /** What files keep of an adapter against what PEFT's file holds. */
-export async function checkCondensed(adapter: Adapter, loaded: Adapter, base: Base, tolerance: Tolerance): Promise<void> {
+export async function checkCondensed(
+  adapter: Adapter,
+  loaded: Adapter,
+  base: Base,
+  tolerance: Tolerance,
+): Promise<void> {
   const { values, layout } = await condenseAdapter(adapter, base);
-  compare("condensed", { shape: [layout.size], data: values }, { shape: [layout.size], data: loaded.values }, tolerance);
+  compare(
+    "condensed",
+    { shape: [layout.size], data: values },
+    { shape: [layout.size], data: loaded.values },
+    tolerance,
+  );
 }

@@ -23,7 +23,15 @@ export interface EmbeddingSettings {
 /** The sum of a token's embeddings: [tokens, size]. */
 export function sumEmbeddings(
   context: ForwardContext,
-  { path, size, words, positions, segments, padding, paddingPosition }: Omit<EmbeddingSettings, "epsilon" | "dropout">,
+  {
+    path,
+    size,
+    words,
+    positions,
+    segments,
+    padding,
+    paddingPosition,
+  }: Omit<EmbeddingSettings, "epsilon" | "dropout">,
 ): Value {
   const { builder } = context;
   const wordTable = { path: `${path}.word_embeddings`, rows: words, size, paddingRow: padding };
