@@ -22,7 +22,7 @@ import type { MergedTensor, MergedWeights } from "./merge.ts";
 const formatVersion = 1;
 
 /** Where each merged tensor lies in a folder: a file of float32 values each. */
-export function mergedLocations(
+function mergedLocations(
   folder: string,
   tensors: readonly MergedTensor[],
 ): ReadonlyMap<string, WeightLocation> {

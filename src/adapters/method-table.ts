@@ -121,12 +121,12 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
 };
 
 /** Whether `peft_type` is that of a method deltafit implements. */
-export function isMethodType(type: string): type is MethodType {
+function isMethodType(type: string): type is MethodType {
   return Object.hasOwn(methodTable, type);
 }
 
 /** The `peft_type`s whose adapter folders deltafit reads and writes, sorted. */
-export const storedMethodTypes: readonly string[] = Object.entries(methodTable)
+const storedMethodTypes: readonly string[] = Object.entries(methodTable)
   .flatMap(([type, { format }]) => (format === undefined ? [] : [type]))
   .sort();
 

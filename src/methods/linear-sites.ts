@@ -33,6 +33,6 @@ export function storedWeight({ path, tiedWeight }: LinearSite): string {
 }
 
 /** A matrix [out, in] in the layout in which the layer stores its own. */
-export function asStored(builder: GraphBuilder, { layout }: LinearSite, matrix: Value): Value {
+function asStored(builder: GraphBuilder, { layout }: LinearSite, matrix: Value): Value {
   return layout === "in-out" ? builder.transposeLast(matrix) : matrix;
 }

@@ -25,7 +25,7 @@ export interface TaskBatch {
 }
 
 /** Marks a token without supervision, as in torch's cross-entropy. */
-export const ignoredLabel = -100;
+const ignoredLabel = -100;
 
 export interface Feeds {
   readonly tensors: Record<string, Tensor>;

@@ -69,7 +69,7 @@ export function readTensors(path: string): Map<string, Tensor> {
   );
 }
 
-export function readJson(path: string): unknown {
+function readJson(path: string): unknown {
   return JSON.parse(readFileSync(path, "utf8"));
 }
 

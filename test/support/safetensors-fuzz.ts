@@ -124,7 +124,7 @@ function mutateText(random: TorchGenerator, text: string): string {
 }
 
 /** A file of a valid header after up to three mutations, its stated length and its data sometimes wrong too. */
-export function brokenFile(random: TorchGenerator): Uint8Array {
+function brokenFile(random: TorchGenerator): Uint8Array {
   const { text: valid, dataBytes } = validHeader(random);
   let text = valid;
   for (let count = below(random, 4); count > 0; count--) text = mutateText(random, text);

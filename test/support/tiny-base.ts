@@ -7,7 +7,7 @@ import type { Base } from "../../src/base/base.ts";
 import type { Task } from "../../src/models/forward.ts";
 
 /** A Llama of two layers, 8 wide, with a vocabulary of 12. */
-export const tinyLlama: Readonly<Record<string, unknown>> = {
+const tinyLlama: Readonly<Record<string, unknown>> = {
   model_type: "llama",
   architectures: ["LlamaForCausalLM"],
   vocab_size: 12,

@@ -128,7 +128,7 @@ function unary<K extends PlainName>(name: K, definition: UnaryDefinition): Opera
  * erf by its Maclaurin series for small and by the continued fraction of erfc for large arguments
  * (Abramowitz & Stegun 7.1.5 and 7.1.14): accurate to about 1e-15, which finite differences need.
  */
-export function errorFunction(x: number): number {
+function errorFunction(x: number): number {
   const magnitude = Math.abs(x);
   if (magnitude < 2.5) {
     let term = magnitude;
