@@ -7,8 +7,7 @@
 export const digitPattern = "\\p{N}";
 
 /** The split of GPT-2: contractions, words with their leading space, other signs, white space. */
-const wordPattern =
-  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const wordPattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /** A merge of two symbols into one; the order of the list is the rank. */
 export type Merge = readonly [string, string];
