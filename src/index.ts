@@ -46,6 +46,8 @@ export type { MergedModelSummary, WriteMergedModelOptions } from "./adapters/mer
 export { defaultTargets } from "./adapters/method-table.ts";
 export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
 export type { BitFitConfiguration } from "./methods/bitfit.ts";
+export { bottleneckDefaults } from "./methods/bottleneck.ts";
+export type { BottleneckConfiguration } from "./methods/bottleneck.ts";
 export { fourierftDefaults } from "./methods/fourierft.ts";
 export type { FourierftConfiguration } from "./methods/fourierft.ts";
 export type { HeadOnlyConfiguration } from "./methods/head-only.ts";

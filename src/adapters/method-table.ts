@@ -32,6 +32,8 @@ import { promptTuning } from "../methods/prompt-tuning.ts";
 import type { PromptTuningConfiguration } from "../methods/prompt-tuning.ts";
 import { pTuning } from "../methods/p-tuning.ts";
 import type { PTuningConfiguration } from "../methods/p-tuning.ts";
+import { bottleneck } from "../methods/bottleneck.ts";
+import type { BottleneckConfiguration } from "../methods/bottleneck.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { bitFitFormat } from "./bitfit-format.ts";
@@ -39,6 +41,7 @@ import { headOnlyFormat } from "./head-only-format.ts";
 import { prefixTuningFormat } from "./prefix-tuning-format.ts";
 import { promptTuningFormat } from "./prompt-tuning-format.ts";
 import { pTuningFormat } from "./p-tuning-format.ts";
+import { bottleneckFormat } from "./bottleneck-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
 import { fourierftFormat } from "./fourierft-format.ts";
@@ -64,6 +67,7 @@ export interface MethodConfigurations {
   readonly PREFIX_TUNING: PrefixTuningConfiguration;
   readonly PROMPT_TUNING: PromptTuningConfiguration;
   readonly P_TUNING: PTuningConfiguration;
+  readonly BOTTLENECK: BottleneckConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -117,6 +121,7 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   PREFIX_TUNING: { method: prefixTuning, withSavedModules: addSavedModules, format: prefixTuningFormat },
   PROMPT_TUNING: { method: promptTuning, withSavedModules: addSavedModules, format: promptTuningFormat },
   P_TUNING: { method: pTuning, withSavedModules: addSavedModules, format: pTuningFormat },
+  BOTTLENECK: { method: bottleneck, withSavedModules: addSavedModules, format: bottleneckFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

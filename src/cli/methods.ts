@@ -9,6 +9,7 @@ import type { MethodConfigurations, MethodType } from "../adapters/method-table.
 import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { bottleneckDefaults } from "../methods/bottleneck.ts";
 import { fourierftDefaults } from "../methods/fourierft.ts";
 import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
@@ -181,6 +182,12 @@ const rows = {
     learningRate: 1e-2,
     uses: ["modulesToSave", "virtualTokens"],
     configure: (values) => ({ ...pTuningDefaults, ...given(values, ["modulesToSave", "virtualTokens"]) }),
+  }),
+  bottleneck: row({
+    type: "BOTTLENECK",
+    learningRate: 1e-4,
+    uses: ["modulesToSave", "dropout"],
+    configure: (values) => ({ ...bottleneckDefaults.seq_bn, ...given(values, ["modulesToSave", "dropout"]) }),
   }),
   full: row({ type: "FULL", learningRate: 5e-5, uses: [], configure: () => ({}) }),
 };

@@ -25,6 +25,8 @@ export interface ModuleTable {
   readonly norms: ReadonlyMap<string, NormSite>;
   /** One for each layer; layers that share their modules have the same path. */
   readonly attentions: readonly AttentionCall[];
+  /** The ends of all sub-layers. */
+  readonly sublayers: readonly SublayerCall[];
   readonly parameters: ReadonlyMap<string, BaseParameter>;
   /** First path segments of the task's head, which the body of the model does not contain ("classifier", "score"). */
   readonly headModules: readonly string[];

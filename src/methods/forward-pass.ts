@@ -65,6 +65,7 @@ export interface ForwardObserver {
   tokenEmbedding?(site: EmbeddingSite): void;
   norm?(site: NormSite): void;
   attention?(call: AttentionCall): void;
+  sublayer?(call: SublayerCall): void;
   parameter?(parameter: BaseParameter): void;
   /** The hidden states that enter and leave a layer. */
   layer?(path: string, input: Value, output: Value): void;
@@ -335,6 +336,7 @@ class ForwardPass implements ForwardContext {
   }
 
   sublayer(call: SublayerCall): Value {
+    this.#settings.observe?.sublayer?.(call);
     const join = ({ residual, output, norm }: SublayerCall) => {
       const sum = this.builder.add(residual, output);
       return norm ? norm(sum) : sum;

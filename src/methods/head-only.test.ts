@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { createModel } from "../models/index.ts";
-import { bitFit } from "./bitfit.ts";
 import { headOnly } from "./head-only.ts";
 import { surveyModel } from "./survey.ts";
 
@@ -28,19 +27,4 @@ test("a tied output embedding is no head of its own", () => {
 test("trains the head and nothing else", () => {
   const { parameters } = headOnly.bind({}, modulesOf(llama));
   expect(parameters.map(({ key }) => key)).toEqual(["lm_head.weight"]);
-});
-
-test("a model without biases has nothing for BitFit", () => {
-  expect(() => bitFit.bind({}, modulesOf(llama))).toThrowErrorMatchingInlineSnapshot(
-    `[DeltafitError: BitFit: the model has no biases.]`,
-  );
-});
-
-test("BitFit names the modules with a bias where a target has none", () => {
-  const modules = modulesOf({ ...llama, attention_bias: true });
-  expect(() => bitFit.bind({ targets: ["q_porj"] }, modules)).toThrowErrorMatchingInlineSnapshot(
-    `[DeltafitError: BitFit: the target "q_porj" matches no module with a bias.]`,
-  );
-  const { parameters } = bitFit.bind({ targets: ["q_proj"] }, modules);
-  expect(parameters.map(({ key }) => key)).toEqual(["model.layers.0.self_attn.q_proj.bias"]);
 });

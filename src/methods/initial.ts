@@ -23,3 +23,8 @@ export function linearBias(count: number, fanIn: number): ParameterSpec["initial
   const bound = 1 / Math.sqrt(fanIn);
   return ({ random }) => random.uniform(count, -bound, bound);
 }
+
+/** All one. */
+export function ones(shape: readonly number[]): ParameterSpec["initial"] {
+  return () => new Float32Array(elementCount(shape)).fill(1);
+}

@@ -7,6 +7,7 @@ import type {
   LinearSite,
   Model,
   NormSite,
+  SublayerCall,
   Task,
 } from "../models/forward.ts";
 import { DeltafitError } from "../errors.ts";
@@ -38,6 +39,7 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
   let tokenEmbedding: string | undefined;
   const norms = new Map<string, NormSite>();
   const attentions: AttentionCall[] = [];
+  const sublayers: SublayerCall[] = [];
   const parameters = new Map<string, BaseParameter>();
   forward(
     createForwardContext({
@@ -54,11 +56,12 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
         },
         norm: (site) => norms.set(site.path, site),
         attention: (call) => attentions.push(call),
+        sublayer: (call) => sublayers.push(call),
         parameter: (parameter) => parameters.set(parameter.name, parameter),
       },
     }),
   );
-  return { linears, embeddings, tokenEmbedding, norms, attentions, parameters, headModules: [] };
+  return { linears, embeddings, tokenEmbedding, norms, attentions, sublayers, parameters, headModules: [] };
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import { defaultTargets } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
+import { bottleneckDefaults } from "../../src/methods/bottleneck.ts";
 import { fourierftDefaults } from "../../src/methods/fourierft.ts";
 import { ia3Defaults } from "../../src/methods/ia3.ts";
 import { lohaDefaults } from "../../src/methods/loha.ts";
@@ -38,6 +39,9 @@ function adapted(base: Base): LinearSite[] {
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((a, b) => a + b, 0);
 }
+
+/** Two matrices with their biases. */
+const bottleneckSize = (size: number, width: number) => 2 * size * width + width + size;
 
 const targets = "all-linear";
 const rank = 2;
@@ -228,6 +232,20 @@ export const methodRows = [
       return 3 * hiddenSize + layer(hiddenSize) + layer(4) + (4 + 1) * 4 + (4 + 1) * hiddenSize;
     },
     startsElsewhere: true,
+  }),
+  row({
+    name: "parallel bottlenecks",
+    type: "BOTTLENECK",
+    configuration: () => bottleneckDefaults.par_bn,
+    parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
+      layerCount * bottleneckSize(size, size / 2),
+  }),
+  row({
+    name: "Houlsby's bottlenecks",
+    type: "BOTTLENECK",
+    configuration: () => ({ ...bottleneckDefaults.double_seq_bn, reduction: 4, initial: "mam_adapter" }),
+    parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
+      2 * layerCount * bottleneckSize(size, size / 4),
   }),
   row({
     name: "full fine-tuning",

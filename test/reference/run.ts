@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { DeltafitError } from "../../src/errors.ts";
+import { bottlenecks } from "./bottleneck.ts";
 import { CaseFailure } from "./cases.ts";
 import { draws } from "./draws.ts";
 import { methods } from "./methods.ts";
@@ -17,7 +18,15 @@ import { pending } from "./pending.ts";
 import { CaseSkipped } from "./section.ts";
 import type { ReferenceCase, ReferenceSection } from "./section.ts";
 
-const sections: readonly ReferenceSection[] = [models, methods, draws, optimisers, metrics, pending];
+const sections: readonly ReferenceSection[] = [
+  models,
+  methods,
+  bottlenecks,
+  draws,
+  optimisers,
+  metrics,
+  pending,
+];
 
 const { values: flags } = parseArgs({ options: { only: { type: "string" } } });
 const environmentFolder = process.env["DELTAFIT_REFERENCE"] ?? "";
