@@ -5,8 +5,7 @@
  */
 import { internalError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import type { Dimension } from "../graph/dimension.ts";
-import { addDimensions, divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
+import { divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
 import type {
   AttentionCall,
@@ -19,16 +18,9 @@ import type {
 } from "../models/forward.ts";
 import { attend } from "../models/layers/attention.ts";
 import type { BaseParameter, BoundMethod, ForwardHooks, MethodUse } from "./contract.ts";
+import { inputNames, SequenceRows } from "./sequence-rows.ts";
 
-/** Names of a graph's inputs. */
-export const inputNames = {
-  inputIds: "input_ids",
-  attentionMask: "attention_mask",
-  positionIds: "position_ids",
-  tokenTypeIds: "token_type_ids",
-  lastTokens: "last_tokens",
-  dropoutSeed: "dropout_seed",
-} as const;
+export { inputNames } from "./sequence-rows.ts";
 
 /** An adapter in a forward pass. */
 export interface ActiveAdapter {
@@ -102,46 +94,24 @@ class ForwardPass implements ForwardContext {
   readonly sequence: SequenceLayout;
   readonly #settings: ForwardSettings;
   readonly #hooks: readonly ForwardHooks[];
-  readonly #inputIds: Value;
-  /** Virtual tokens in front of every row. */
-  readonly #inFront: number;
+  readonly #rows: SequenceRows;
   /** The parameters met so far. */
   readonly #parameters = new Map<string, BaseParameter>();
   #dropoutSites = 0;
   #attentionCalls = 0;
 
   constructor(settings: ForwardSettings) {
-    const { builder, adapters, attentionBlocks } = settings;
+    const { builder, adapters } = settings;
     this.#settings = settings;
     this.builder = builder;
-    const length: Dimension = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
-    this.#inputIds = builder.input(inputNames.inputIds, "int64", ["batch", length]);
     const count = (of: (method: BoundMethod) => number | undefined) =>
       adapters.reduce((sum, { method }) => sum + (of(method) ?? 0), 0);
-    this.#inFront = settings.virtualTokens === "by-id" ? 0 : count((method) => method.virtualTokens);
-    const own = builder.input(inputNames.positionIds, "int64", ["batch", length]);
-    const positions = this.#withVirtualPositions(own);
-    const whole = addDimensions(this.#inFront, length);
-    this.sequence = {
-      batch: "batch",
-      length: whole,
-      tokens: multiplyDimensions("batch", whole),
-      positions: builder.add(
-        positions,
-        builder.constant("int64", [], [count((method) => method.prefixKeys)]),
-      ),
-    };
+    this.#rows = new SequenceRows(settings, {
+      virtualTokens: count((method) => method.virtualTokens),
+      prefixKeys: count((method) => method.prefixKeys),
+    });
+    this.sequence = this.#rows.layout;
     this.#hooks = adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
-  }
-
-  /** Virtual tokens take the positions from each row's first one on, and move the row's own behind them. */
-  #withVirtualPositions(own: Value): Value {
-    const { builder } = this;
-    const count = this.#inFront;
-    if (count === 0) return own;
-    const places = builder.reshape(builder.range(count), [1, count]);
-    const inFront = builder.add(builder.slice(own, 1, 0, 1), places);
-    return builder.concat([inFront, builder.add(own, builder.constant("int64", [], [count]))], 1);
   }
 
   #useOf({ parameter, weight }: ActiveAdapter): MethodUse {
@@ -181,9 +151,8 @@ class ForwardPass implements ForwardContext {
   tokenEmbedding(site: EmbeddingSite): Value {
     this.#settings.observe?.embedding?.(site);
     this.#settings.observe?.tokenEmbedding?.(site);
-    const ids = this.#settings.virtualTokens === "by-id" ? this.#atLeastZero(this.#inputIds) : this.#inputIds;
     const lookup = (table: Value) =>
-      this.builder.scale(this.#rows(table, ids, site.paddingRow), site.scale ?? 1);
+      this.builder.scale(this.#rows.lookUpTokens(table, site.paddingRow), site.scale ?? 1);
     const own = (): Value =>
       lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
     const embedded = this.#hooks.reduce<() => Value>((next, hooks) => {
@@ -193,61 +162,20 @@ class ForwardPass implements ForwardContext {
     const virtual = this.#hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
     return virtual.length === 0
       ? embedded
-      : this.#withVirtualTokens(embedded, this.builder.concat(virtual, 0));
-  }
-
-  /** Embeddings [tokens, size] with the virtual tokens' [count, size] in their places. */
-  #withVirtualTokens(embedded: Value, virtual: Value): Value {
-    const { builder } = this;
-    const [count = 0, size = 0] = virtual.shape;
-    const [batch = 0, length = 0] = this.#inputIds.shape;
-    if (this.#settings.virtualTokens === "by-id") {
-      const ids = builder.reshape(this.#inputIds, [multiplyDimensions(batch, length)]);
-      const numbers = builder.subtract(builder.constant("int64", [], [-1]), ids);
-      const isVirtual = builder.reshape(builder.lessOrEqual(builder.constant("int64", [], [0]), numbers), [
-        multiplyDimensions(batch, length),
-        1,
-      ]);
-      return builder.where(isVirtual, builder.gather(virtual, this.#atLeastZero(numbers)), embedded);
-    }
-    const inFront = builder.expand(builder.reshape(virtual, [1, count, size]), [batch, count, size]);
-    const rows = builder.concat([inFront, builder.reshape(embedded, [batch, length, size])], 1);
-    return builder.reshape(rows, [this.sequence.tokens, size]);
-  }
-
-  #atLeastZero(numbers: Value): Value {
-    const zero = this.builder.constant("int64", [], [0]);
-    return this.builder.where(this.builder.lessOrEqual(zero, numbers), numbers, zero);
+      : this.#rows.withVirtualTokens(embedded, this.builder.concat(virtual, 0));
   }
 
   positionEmbedding(site: EmbeddingSite, offset = 0): Value {
     this.#settings.observe?.embedding?.(site);
-    const { positions } = this.sequence;
-    const shifted =
-      offset === 0 ? positions : this.builder.add(positions, this.builder.constant("int64", [], [offset]));
     const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
-    return this.#rows(table, shifted, site.paddingRow);
+    return this.#rows.lookUpPositions(table, offset, site.paddingRow);
   }
 
   tokenTypeEmbedding(site: EmbeddingSite): Value {
     this.#settings.observe?.embedding?.(site);
     const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
     // With a single segment every token has the same row, which broadcasts.
-    if (site.rows === 1) return table;
-    const types = this.builder.input(inputNames.tokenTypeIds, "int64", this.#inputIds.shape);
-    return this.#rows(table, this.#putInFront(0, this.#inFront, types));
-  }
-
-  /** Rows of a table [rows, size] at ids [batch, length]: [tokens, size]. */
-  #rows(table: Value, ids: Value, paddingRow?: number): Value {
-    const { builder } = this;
-    const count = multiplyDimensions(...ids.shape);
-    const places = builder.reshape(ids, [count]);
-    const rows = builder.gather(table, places);
-    const isTrained = this.#settings.training && table.node.operation !== "Weight";
-    if (paddingRow === undefined || !isTrained) return rows;
-    const isPadding = builder.equal(places, builder.constant("int64", [], [paddingRow]));
-    return builder.where(builder.reshape(isPadding, [count, 1]), builder.stopGradient(rows), rows);
+    return site.rows === 1 ? table : this.#rows.lookUpTokenTypes(table);
   }
 
   layerNorm(path: string, x: Value, size: number, epsilon: number, bias = true): Value {
@@ -309,30 +237,15 @@ class ForwardPass implements ForwardContext {
   #attendSequence(call: AttentionCall): Value {
     const { attentionBlocks } = this.#settings;
     const { prefixKeys = 0 } = call;
-    const mask = this.#tokenMask();
+    const mask = this.#rows.tokenMask();
     return attend(this.builder, {
       ...call,
       pastKeys: prefixKeys,
-      keyMask: mask && this.#putInFront(1, prefixKeys, mask),
+      keyMask: mask && this.#rows.putInFront(1, prefixKeys, mask),
       // Virtual tokens in front may leave no equal blocks.
       blocks: divideDimensions(this.sequence.length, attentionBlocks) === undefined ? 1 : attentionBlocks,
       dropout: (weights) => this.dropout(weights, call.dropout),
     });
-  }
-
-  /** int64 [batch, length]: 1 for tokens, 0 for padding; `undefined` where there is no padding. */
-  #tokenMask(): Value | undefined {
-    if (!this.#settings.padding) return undefined;
-    const own = this.builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape);
-    return this.#putInFront(1, this.#inFront, own);
-  }
-
-  /** int64 [batch, count + length]: a number before each row of x [batch, length]. */
-  #putInFront(number: 0 | 1, count: number, x: Value): Value {
-    if (count === 0) return x;
-    const [batch = 0] = x.shape;
-    const filled = this.builder.expand(this.builder.constant("int64", [1, 1], [number]), [batch, count]);
-    return this.builder.concat([filled, x], 1);
   }
 
   sublayer(call: SublayerCall): Value {
@@ -362,34 +275,18 @@ class ForwardPass implements ForwardContext {
   }
 
   firstTokens(x: Value): Value {
-    const { batch, length } = this.sequence;
-    const size = x.shape[1] ?? 0;
-    // Row b of the batch starts at b * length; reading it from [batch, length * size] needs no product of indices.
-    const rows = this.builder.reshape(x, [batch, multiplyDimensions(length, size)]);
-    return this.builder.slice(rows, 1, 0, size);
+    return this.#rows.firstTokens(x);
   }
 
   lastTokens(x: Value): Value {
-    return this.builder.gather(
-      x,
-      this.builder.input(inputNames.lastTokens, "int64", [this.sequence.batch]),
-      true,
-    );
+    return this.#rows.lastTokens(x);
   }
 
   meanTokens(x: Value): Value {
-    const { batch, length } = this.sequence;
-    const rows = (of: Value) => this.builder.reshape(of, [batch, length, x.shape[1] ?? 0]);
-    const mask = this.#tokenMask();
-    if (!mask) return this.builder.reduceMean(rows(x), [1], false);
-    const count = this.builder.reduceSum(this.builder.cast(mask, "float32"), [1]);
-    return this.builder.divide(this.builder.reduceSum(rows(this.zeroPadding(x)), [1], false), count);
+    return this.#rows.meanTokens(x);
   }
 
   zeroPadding(x: Value): Value {
-    const mask = this.#tokenMask();
-    if (!mask) return x;
-    const column = this.builder.reshape(this.builder.cast(mask, "float32"), [this.sequence.tokens, 1]);
-    return this.builder.multiply(x, column);
+    return this.#rows.zeroPadding(x);
   }
 }
