@@ -5,7 +5,7 @@
 import type { Value } from "../graph/graph.ts";
 import { activationSchema, positiveInteger, probability, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead } from "./layers/heads.ts";
 import { describeEncoder, embedPostNorm, layerSettings, postNormSchema } from "./layers/post-norm-encoder.ts";
 import { postNormLayer } from "./layers/post-norm-layer.ts";
 import type { PostNormModules } from "./layers/post-norm-layer.ts";
@@ -67,23 +67,19 @@ export const albert: Architecture = {
       layerCount: depth * config.inner_group_num,
       ignoredTensors: [/\.position_ids$/],
       encode,
-      tokenLogits(context, x) {
-        const transformed = transform(context, x, {
+      tokenLogits: (context, x) =>
+        predictionsHead(context, x, {
           dense: "predictions.dense",
           norm: "predictions.LayerNorm",
+          output: "predictions.decoder",
+          bias: "predictions.bias",
           in: hidden,
-          out: embedding,
+          embedding,
+          vocabulary: config.vocab_size,
           activation: config.hidden_act,
           epsilon: config.layer_norm_eps,
-        });
-        return tokenOutput(context, transformed, {
-          path: "predictions.decoder",
-          in: embedding,
-          vocabulary: config.vocab_size,
           tiedWeight: config.tie_word_embeddings ? "albert.embeddings.word_embeddings.weight" : undefined,
-          bias: "predictions.bias",
-        });
-      },
+        }),
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {
           dense: "albert.pooler",

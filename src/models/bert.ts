@@ -1,7 +1,7 @@
 /** @file BERT (Devlin et al. 2019): post-norm bidirectional encoder with segments and learnt positions. */
 import { readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { bertPredictions, predictionsHead, sequenceHead } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -29,7 +29,7 @@ export const bert: Architecture = {
       // Masked language modelling head: dense, activation, norm, then the tied embeddings with a bias of their own.
       tokenLogits: (context, x) =>
         predictionsHead(context, x, {
-          path: "cls.predictions",
+          ...bertPredictions("cls.predictions"),
           in: hidden,
           embedding: hidden,
           vocabulary: config.vocab_size,

@@ -10,7 +10,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { embedTokens } from "./layers/embeddings.ts";
-import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead } from "./layers/heads.ts";
 import { postNormLayer } from "./layers/post-norm-layer.ts";
 import type { PostNormModules, PostNormSettings } from "./layers/post-norm-layer.ts";
 
@@ -91,23 +91,19 @@ export const distilbert: Architecture = {
           x = postNormLayer(context, `distilbert.transformer.layer.${index}`, x, layer, modules);
         return x;
       },
-      tokenLogits(context, x) {
-        const transformed = transform(context, x, {
+      tokenLogits: (context, x) =>
+        predictionsHead(context, x, {
           dense: "vocab_transform",
           norm: "vocab_layer_norm",
+          output: "vocab_projector",
+          bias: true,
           in: hidden,
-          out: hidden,
+          embedding: hidden,
+          vocabulary: config.vocab_size,
           activation: config.activation,
           epsilon,
-        });
-        return tokenOutput(context, transformed, {
-          path: "vocab_projector",
-          in: hidden,
-          vocabulary: config.vocab_size,
           tiedWeight: config.tie_word_embeddings ? "distilbert.embeddings.word_embeddings.weight" : undefined,
-          bias: true,
-        });
-      },
+        }),
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {
           dense: "pre_classifier",

@@ -4,7 +4,7 @@
  */
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -38,23 +38,19 @@ export const electra: Architecture = {
         return encodePostNorm(context, config, "electra", widened);
       },
       // The generator's head.
-      tokenLogits(context, x) {
-        const transformed = transform(context, x, {
+      tokenLogits: (context, x) =>
+        predictionsHead(context, x, {
           dense: "generator_predictions.dense",
           norm: "generator_predictions.LayerNorm",
+          output: "generator_lm_head",
+          bias: true,
           in: hidden,
-          out: embedding,
+          embedding,
+          vocabulary: config.vocab_size,
           activation: "gelu",
           epsilon: config.layer_norm_eps,
-        });
-        return tokenOutput(context, transformed, {
-          path: "generator_lm_head",
-          in: embedding,
-          vocabulary: config.vocab_size,
           tiedWeight: config.tie_word_embeddings ? "electra.embeddings.word_embeddings.weight" : undefined,
-          bias: true,
-        });
-      },
+        }),
       // The first token through dense and GELU (BERT has tanh there), with dropout before each layer.
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {

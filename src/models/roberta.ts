@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { sequenceHead, tokenOutput, transform } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -50,23 +50,19 @@ function createModel(modelType: string, config: z.output<typeof schema>): Model 
         "roberta",
         embedPostNorm(context, config, "roberta.embeddings", hidden, padding),
       ),
-    tokenLogits(context, x) {
-      const transformed = transform(context, x, {
+    tokenLogits: (context, x) =>
+      predictionsHead(context, x, {
         dense: "lm_head.dense",
         norm: "lm_head.layer_norm",
+        output: "lm_head.decoder",
+        bias: "lm_head.bias",
         in: hidden,
-        out: hidden,
+        embedding: hidden,
+        vocabulary: config.vocab_size,
         activation: "gelu",
         epsilon: config.layer_norm_eps,
-      });
-      return tokenOutput(context, transformed, {
-        path: "lm_head.decoder",
-        in: hidden,
-        vocabulary: config.vocab_size,
         tiedWeight: config.tie_word_embeddings ? "roberta.embeddings.word_embeddings.weight" : undefined,
-        bias: "lm_head.bias",
-      });
-    },
+      }),
     // The first token through dense and tanh, with dropout before each layer.
     sequenceLogits: (context, x, labelCount) =>
       sequenceHead(context, context.firstTokens(x), labelCount, {

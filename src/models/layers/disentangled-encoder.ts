@@ -9,7 +9,7 @@ import type { ForwardContext, Model } from "../forward.ts";
 import { relativeScores } from "./disentangled-attention.ts";
 import type { RelativePositions } from "./disentangled-attention.ts";
 import { sumEmbeddings } from "./embeddings.ts";
-import { predictionsHead, sequenceHead, transform } from "./heads.ts";
+import { bertPredictions, predictionsHead, sequenceHead, transform } from "./heads.ts";
 import { describeEncoder, encoderLayer, layerSettings, postNormSchema } from "./post-norm-encoder.ts";
 
 /** Position kinds of `pos_att_type`: "c2p|p2c" in older files, a list in newer ones. */
@@ -97,7 +97,7 @@ export function disentangledModel(config: DisentangledConfiguration, variant: Di
       const words = `${root}.embeddings.word_embeddings.weight`;
       if (config.legacy)
         return predictionsHead(context, x, {
-          path: "cls.predictions",
+          ...bertPredictions("cls.predictions"),
           in: hidden,
           embedding,
           vocabulary: config.vocab_size,

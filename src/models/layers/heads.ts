@@ -57,9 +57,23 @@ export function tokenOutput(context: ForwardContext, x: Value, settings: TokenOu
     : context.builder.add(logits, context.parameter(headBias, [vocabulary]));
 }
 
-export interface PredictionsHeadSettings {
-  /** Module of the head, such as "cls.predictions". */
-  readonly path: string;
+/** Module names of a head for masked tokens. */
+export interface PredictionsModules extends Pick<TransformSettings, "dense" | "norm"> {
+  /** Module of the output embedding. */
+  readonly output: string;
+  /** As of the token output. */
+  readonly bias: TokenOutputSettings["bias"];
+}
+
+/** The names that BERT gave them, under `path`. */
+export const bertPredictions = (path: string): PredictionsModules => ({
+  dense: `${path}.transform.dense`,
+  norm: `${path}.transform.LayerNorm`,
+  output: `${path}.decoder`,
+  bias: `${path}.bias`,
+});
+
+export interface PredictionsHeadSettings extends PredictionsModules {
   readonly in: number;
   /** Width of the output embedding. */
   readonly embedding: number;
@@ -69,18 +83,15 @@ export interface PredictionsHeadSettings {
   readonly tiedWeight: string | undefined;
 }
 
-/** BERT's head for masked tokens: the transform, then the output embedding with a bias that belongs to the head. */
-export function predictionsHead(context: ForwardContext, x: Value, settings: PredictionsHeadSettings): Value {
-  const { path, in: from, embedding, vocabulary, activation, epsilon, tiedWeight } = settings;
-  const modules = { dense: `${path}.transform.dense`, norm: `${path}.transform.LayerNorm` };
-  const transformed = transform(context, x, { ...modules, in: from, out: embedding, activation, epsilon });
-  return tokenOutput(context, transformed, {
-    path: `${path}.decoder`,
-    in: embedding,
-    vocabulary,
-    tiedWeight,
-    bias: `${path}.bias`,
-  });
+/** The head for masked tokens that BERT made common: the transform, then the output embedding. */
+export function predictionsHead(
+  context: ForwardContext,
+  x: Value,
+  { in: from, embedding, output, vocabulary, tiedWeight, bias, ...settings }: PredictionsHeadSettings,
+): Value {
+  const { dense, norm, activation, epsilon } = settings;
+  const transformed = transform(context, x, { dense, norm, in: from, out: embedding, activation, epsilon });
+  return tokenOutput(context, transformed, { path: output, in: embedding, vocabulary, tiedWeight, bias });
 }
 
 export interface SequenceHeadSettings {
