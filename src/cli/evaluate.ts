@@ -1,14 +1,11 @@
 /** @file `deltafit evaluate`: metrics of a model with adapters on data. */
 import fs from "node:fs";
 import { join } from "node:path";
-import type { Base } from "../base/base.ts";
-import type { BatchesOptions } from "../data/batches.ts";
-import { maskExample } from "../data/masking.ts";
 import { DeltafitError } from "../errors.ts";
 import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
+import { batchSettings } from "../fine-tuning/batch-settings.ts";
 import { evaluationBatches } from "../fine-tuning/fine-tune.ts";
-import type { Tokenizer } from "../files/tokenizer.ts";
 import type { Task } from "../models/forward.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
@@ -78,7 +75,9 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   const session = values.threads === undefined ? {} : { session: { threads: values.threads } };
   const evaluator = await Evaluator.create({ base, adapters, ...session });
   try {
-    const rows = evaluationBatches(data.examples, batchSettings(base, tokenizer, values.batchSize));
+    const order = { batchSize: values.batchSize, seed: maskSeed };
+    const settings = { ...batchSettings(base, tokenizer, order), shuffle: false, epochs: 1 };
+    const rows = evaluationBatches(data.examples, settings);
     const parameters = Object.fromEntries(adapters.map(({ name, values: own }) => [name, own] as const));
     const metrics = chosen(await evaluator.evaluate(rows, parameters), values.metrics);
     const seconds = (performance.now() - startMs) / 1000;
@@ -102,25 +101,6 @@ function chosen(metrics: Metrics, wanted: readonly string[] | undefined): Metric
 
 /** Seed of the masks of masked language modelling: every evaluation masks the same tokens. */
 const maskSeed = 0;
-
-function batchSettings({ model, settings }: Base, tokenizer: Tokenizer, batchSize: number): BatchesOptions {
-  const padTokenId = tokenizer.padTokenId ?? model.padTokenId ?? tokenizer.eosTokenId ?? 0;
-  const order = { padTokenId, batchSize, seed: maskSeed, shuffle: false, epochs: 1 };
-  if (settings.task !== "masked-lm") return order;
-  const { maskTokenId, vocabularySize } = tokenizer;
-  if (maskTokenId === undefined)
-    throw new DeltafitError(
-      "tokenizer-mismatch",
-      "The tokenizer has no mask token, which masked language modelling needs.",
-      "Use an encoder's own tokenizer.",
-    );
-  const masking = { maskTokenId, vocabularySize, seed: maskSeed };
-  return {
-    ...order,
-    transform: (example, index, epoch) =>
-      "labels" in example ? maskExample(example, index, epoch, masking) : example,
-  };
-}
 
 function describe(metrics: Metrics, examples: number, seconds: number): string {
   const lines = Object.entries(metrics).map(([name, value]) => `${name.padEnd(12)}${value.toPrecision(6)}`);

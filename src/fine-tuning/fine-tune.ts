@@ -15,12 +15,9 @@ import type { Base } from "../base/base.ts";
 import { batches } from "../data/batches.ts";
 import type { Batch, BatchCursor, BatchesOptions } from "../data/batches.ts";
 import type { Dataset } from "../data/examples.ts";
-import { maskExample } from "../data/masking.ts";
-import { DeltafitError } from "../errors.ts";
 import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
 import { writeFolderAtomic } from "../files/atomic.ts";
-import type { Tokenizer } from "../files/tokenizer.ts";
 import { hash } from "../graph/print.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
@@ -37,12 +34,14 @@ import type {
   TrainingProgress,
 } from "../training/run.ts";
 import { Trainer } from "../training/trainer.ts";
+import { batchSettings } from "./batch-settings.ts";
+import type { BatchTokenizer } from "./batch-settings.ts";
 import { readTrainingState, writeTrainingState } from "./training-state.ts";
 import type { TrainingState } from "./training-state.ts";
 
 export interface FineTuneOptions {
   readonly base: Base;
-  readonly tokenizer: Pick<Tokenizer, "padTokenId" | "eosTokenId" | "maskTokenId" | "vocabularySize">;
+  readonly tokenizer: BatchTokenizer;
   /** The adapter to train, with its initial values. */
   readonly adapter: Adapter;
   /** Adapters that are active but not trained. */
@@ -181,26 +180,7 @@ function settingsOf(
 }
 
 function batchesOptions(options: FineTuneOptions, multiple: number): BatchesOptions {
-  const { tokenizer, base, batchSize, seed } = options;
-  const padTokenId = tokenizer.padTokenId ?? base.model.padTokenId ?? tokenizer.eosTokenId ?? 0;
-  return { padTokenId, padToMultipleOf: multiple, batchSize, seed, ...maskingOf(options) };
-}
-
-/** Masked language modelling chooses other tokens each epoch. */
-function maskingOf({ tokenizer, base, seed }: FineTuneOptions): Pick<BatchesOptions, "transform"> {
-  if (base.settings.task !== "masked-lm") return {};
-  const { maskTokenId, vocabularySize } = tokenizer;
-  if (maskTokenId === undefined)
-    throw new DeltafitError(
-      "tokenizer-mismatch",
-      "The tokenizer has no mask token, which masked language modelling needs.",
-      "Use an encoder's own tokenizer.",
-    );
-  const settings = { maskTokenId, vocabularySize, seed };
-  return {
-    transform: (example, index, epoch) =>
-      "labels" in example ? maskExample(example, index, epoch, settings) : example,
-  };
+  return { ...batchSettings(options.base, options.tokenizer, options), padToMultipleOf: multiple };
 }
 
 function* placedBatches(

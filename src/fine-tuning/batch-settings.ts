@@ -1,0 +1,37 @@
+/** @file How examples become batches for a model and a task, the same for training, evaluation and the command line. */
+import type { Base } from "../base/base.ts";
+import type { BatchesOptions } from "../data/batches.ts";
+import { maskExample } from "../data/masking.ts";
+import { DeltafitError } from "../errors.ts";
+import type { Tokenizer } from "../files/tokenizer.ts";
+
+/** What batches need of a tokenizer. */
+export type BatchTokenizer = Pick<Tokenizer, "padTokenId" | "eosTokenId" | "maskTokenId" | "vocabularySize">;
+
+/**
+ * Padding and, for masked language modelling, masks that differ from epoch to epoch.
+ * @param seed Decides the order of the examples and the masks.
+ * @throws DeltafitError `tokenizer-mismatch` where the task needs a token that the tokenizer does not have.
+ */
+export function batchSettings(
+  { model, settings }: Pick<Base, "model" | "settings">,
+  tokenizer: BatchTokenizer,
+  { batchSize, seed }: Pick<BatchesOptions, "batchSize" | "seed">,
+): BatchesOptions {
+  const padTokenId = tokenizer.padTokenId ?? model.padTokenId ?? tokenizer.eosTokenId ?? 0;
+  const common = { padTokenId, batchSize, seed };
+  if (settings.task !== "masked-lm") return common;
+  const { maskTokenId, vocabularySize } = tokenizer;
+  if (maskTokenId === undefined)
+    throw new DeltafitError(
+      "tokenizer-mismatch",
+      "The tokenizer has no mask token, which masked language modelling needs.",
+      "Use an encoder's own tokenizer.",
+    );
+  const masking = { maskTokenId, vocabularySize, seed };
+  return {
+    ...common,
+    transform: (example, index, epoch) =>
+      "labels" in example ? maskExample(example, index, epoch, masking) : example,
+  };
+}
