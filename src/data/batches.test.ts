@@ -96,9 +96,9 @@ describe("order", () => {
     expect(order({ seed: 2, epoch: 0 })).not.toEqual(order({ seed: 1, epoch: 1 }));
   });
 
-  test("bucketing puts similar lengths together, in shuffled batches", () => {
+  test("grouping puts similar lengths together, in shuffled batches", () => {
     const lengths = Array.from({ length: 1000 }, (_, index) => (index * 37) % 101);
-    const bucketed = order({ bucketByLength: true, lengths }, 1000);
+    const bucketed = order({ groupByLength: true, lengths }, 1000);
     expect(new Set(bucketed.flat()).size).toBe(1000);
     const padding = (rows: readonly (readonly number[])[]): number =>
       rows.reduce((sum, row) => {
@@ -108,7 +108,7 @@ describe("order", () => {
     expect(padding(bucketed)).toBeLessThan(padding(order({}, 1000)) / 10);
     const firstLengths = bucketed.slice(0, 20).map(([index = 0]) => lengths[index] ?? 0);
     expect(firstLengths).not.toEqual([...firstLengths].sort((a, b) => a - b));
-    expect(order({ bucketByLength: true, lengths }, 1000)).toEqual(bucketed);
+    expect(order({ groupByLength: true, lengths }, 1000)).toEqual(bucketed);
   });
 
   test("a batch size must be a count", () => {
@@ -123,7 +123,7 @@ describe("batches", () => {
     inputIds: Array.from({ length: 1 + (index % 3) }, () => index),
     labels: Array.from({ length: 1 + (index % 3) }, () => index),
   }));
-  const options: BatchesOptions = { padTokenId: 0, batchSize: 3, seed: 5, bucketByLength: true, epochs: 3 };
+  const options: BatchesOptions = { padTokenId: 0, batchSize: 3, seed: 5, groupByLength: true, epochs: 3 };
 
   test("go on from any cursor as if they had never stopped", () => {
     const all = [...batches(examples, options)];
@@ -157,7 +157,7 @@ describe("batches", () => {
       return example;
     };
     expect([
-      ...batches(examples, { ...options, shuffle: false, bucketByLength: false, epochs: 2, transform }),
+      ...batches(examples, { ...options, shuffle: false, groupByLength: false, epochs: 2, transform }),
     ]).toHaveLength(6);
     expect(seen.slice(5, 9)).toEqual(["0:5", "0:6", "1:0", "1:1"]);
   });

@@ -6,10 +6,15 @@ import { DeltafitError, internalError } from "../errors.ts";
 import { TorchGenerator } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { deriveSeed } from "./derive-seed.ts";
+import type { PackingOptions } from "./packing.ts";
+import { packRows } from "./packing.ts";
 import type { TokenizedExample } from "./tokenized-example.ts";
-import { ignoredLabel } from "./tokenized-example.ts";
+import { ignoredLabel, supervisedTokens } from "./tokenized-example.ts";
 
-/** A model's input for some examples, padded on the right to the longest. Shapes are [batch, length]. */
+/**
+ * A model's input for some examples: a row each, or several packed into a row, padded on the right. Shapes are
+ * [rows, length].
+ */
 export interface Batch {
   readonly inputIds: Tensor<"int64">;
   /** 1 for tokens, 0 for padding. */
@@ -18,7 +23,12 @@ export interface Batch {
   readonly tokenTypeIds?: Tensor<"int64">;
   /** Not shifted; -100 at padding and where nothing is trained on. */
   readonly labels?: Tensor<"int64">;
-  /** Of examples with one label: class ids, or targets of a regression. */
+  /**
+   * Of packed rows: where in its row the example of a position starts. The padding at a row's end counts as an
+   * example of its own.
+   */
+  readonly sequenceStarts?: Tensor<"int64">;
+  /** Of examples with one label: class ids, or targets of a regression, in the order of the rows. */
   readonly classLabels?: readonly number[];
   /** Tokens that are not padding. */
   readonly tokens: number;
@@ -30,6 +40,8 @@ export interface PaddingOptions {
   readonly padTokenId: number;
   /** The length becomes a multiple of this. Default 1. */
   readonly padToMultipleOf?: number;
+  /** Puts several examples into a row; left out, each has a row of its own. */
+  readonly pack?: PackingOptions | undefined;
 }
 
 function assertPositive(name: string, value: number): void {
@@ -37,49 +49,66 @@ function assertPositive(name: string, value: number): void {
   throw new DeltafitError("usage-invalid", `${name}: expected an integer above 0, found ${value}.`);
 }
 
-/** Pads examples, all of one kind and at least one, into a batch. */
+/** Puts examples, all of one kind and at least one, into the rows of a batch. */
 export function collate(examples: readonly TokenizedExample[], options: PaddingOptions): Batch {
   const multiple = options.padToMultipleOf ?? 1;
   assertPositive("Padding multiple", multiple);
   if (examples.length === 0) throw internalError("a batch needs an example");
-  const longest = examples.reduce((length, { inputIds }) => Math.max(length, inputIds.length), 1);
-  const length = Math.ceil(longest / multiple) * multiple;
-  const padded = (rows: readonly (readonly number[])[], padding: number): Tensor<"int64"> =>
-    padRows(rows, length, padding);
-  const typeIds = examples.flatMap(({ tokenTypeIds }) => (tokenTypeIds === undefined ? [] : [tokenTypeIds]));
-  const labels = examples.flatMap((example) => ("labels" in example ? [example.labels] : []));
-  const classLabels = examples.flatMap((example) => ("label" in example ? [example.label] : []));
+  const lengths = examples.map(({ inputIds }) => inputIds.length);
+  const { rows, length } = options.pack
+    ? packRows(lengths, multiple, options.pack)
+    : {
+        rows: examples.map((_, index) => [index]),
+        length: Math.ceil(Math.max(1, ...lengths) / multiple) * multiple,
+      };
+  const placed = rows.map((row) => row.flatMap((index) => examples[index] ?? []));
+  const inOrder = placed.flat();
+  const filled = (valuesOf: (example: TokenizedExample) => readonly number[], padding: number) =>
+    padRows(placed, valuesOf, length, padding);
+  const typeIds = inOrder.flatMap(({ tokenTypeIds }) => (tokenTypeIds === undefined ? [] : [tokenTypeIds]));
+  const labels = inOrder.flatMap((example) => ("labels" in example ? [example.labels] : []));
+  const classLabels = inOrder.flatMap((example) => ("label" in example ? [example.label] : []));
   const isMixed = (count: number): boolean => count !== 0 && count !== examples.length;
   if (isMixed(typeIds.length) || isMixed(labels.length))
     throw internalError("a batch of examples of different kinds");
-  const supervised = labels.reduce(
-    (sum, row) => sum + row.filter((label) => label !== ignoredLabel).length,
-    0,
-  );
   return {
-    inputIds: padded(
-      examples.map(({ inputIds }) => inputIds),
-      options.padTokenId,
-    ),
-    attentionMask: padded(
-      examples.map(({ inputIds }) => inputIds.map(() => 1)),
-      0,
-    ),
-    ...(typeIds.length > 0 && { tokenTypeIds: padded(typeIds, 0) }),
-    ...(labels.length > 0 && { labels: padded(labels, ignoredLabel) }),
+    inputIds: filled(({ inputIds }) => inputIds, options.padTokenId),
+    attentionMask: filled(({ inputIds }) => inputIds.map(() => 1), 0),
+    ...(typeIds.length > 0 && { tokenTypeIds: filled(({ tokenTypeIds = [] }) => tokenTypeIds, 0) }),
+    ...(labels.length > 0 && {
+      labels: filled((example) => ("labels" in example ? example.labels : []), ignoredLabel),
+    }),
+    ...(options.pack && { sequenceStarts: sequenceStarts(placed, length) }),
     ...(classLabels.length > 0 && { classLabels }),
-    tokens: examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
-    supervisedTokens: supervised + classLabels.length,
+    tokens: lengths.reduce((sum, own) => sum + own, 0),
+    supervisedTokens: examples.reduce((sum, example) => sum + supervisedTokens(example), 0),
   };
 }
 
-function padRows(rows: readonly (readonly number[])[], length: number, padding: number): Tensor<"int64"> {
+function padRows(
+  rows: readonly (readonly TokenizedExample[])[],
+  valuesOf: (example: TokenizedExample) => readonly number[],
+  length: number,
+  padding: number,
+): Tensor<"int64"> {
   const data = new BigInt64Array(rows.length * length).fill(BigInt(padding));
-  rows.forEach((row, rowIndex) => {
-    row.forEach((value, position) => {
-      data[rowIndex * length + position] = BigInt(value);
-    });
-  });
+  for (const [row, examples] of rows.entries()) {
+    let place = row * length;
+    for (const example of examples) for (const value of valuesOf(example)) data[place++] = BigInt(value);
+  }
+  return { dtype: "int64", shape: [rows.length, length], data };
+}
+
+function sequenceStarts(rows: readonly (readonly TokenizedExample[])[], length: number): Tensor<"int64"> {
+  const data = new BigInt64Array(rows.length * length);
+  for (const [row, examples] of rows.entries()) {
+    let start = 0;
+    for (const { inputIds } of examples) {
+      data.fill(BigInt(start), row * length + start, row * length + start + inputIds.length);
+      start += inputIds.length;
+    }
+    data.fill(BigInt(start), row * length + start, (row + 1) * length);
+  }
   return { dtype: "int64", shape: [rows.length, length], data };
 }
 
@@ -98,14 +127,14 @@ export interface BatchOrderOptions {
   /**
    * Puts examples of similar length together, within windows of 50 batches. Needs `lengths`. Default false.
    */
-  readonly bucketByLength?: boolean;
+  readonly groupByLength?: boolean;
   /** Tokens of every example. */
   readonly lengths?: readonly number[];
 }
 
 /**
  * The indices of the examples of every batch of an epoch. Each example comes once; the last batch may be
- * smaller (with bucketing, it may come anywhere). The same options give the same order everywhere.
+ * smaller (grouped, it may come anywhere). The same options give the same order everywhere.
  */
 export function batchOrder(exampleCount: number, options: BatchOrderOptions): number[][] {
   const { batchSize, epoch, seed, lengths } = options;
@@ -116,9 +145,9 @@ export function batchOrder(exampleCount: number, options: BatchOrderOptions): nu
       ? [...new TorchGenerator(deriveSeed(purpose, seed, epoch)).permutation(length)]
       : Array.from({ length }, (_, index) => index);
   const order = permutation(exampleOrderPurpose, exampleCount);
-  if (options.bucketByLength !== true) return chunks(order, batchSize);
+  if (options.groupByLength !== true) return chunks(order, batchSize);
   if (lengths?.length !== exampleCount)
-    throw internalError("bucketing by length needs the length of every example");
+    throw internalError("grouping by length needs the length of every example");
   const lengthOf = (index: number): number => lengths[index] ?? 0;
   const windows = chunks(order, batchSize * batchesPerWindow);
   const batches = windows.flatMap((window) =>
@@ -146,7 +175,7 @@ export interface BatchesOptions extends PaddingOptions {
   readonly batchSize: number;
   readonly seed: number;
   readonly shuffle?: boolean;
-  readonly bucketByLength?: boolean;
+  readonly groupByLength?: boolean;
   /** Stops before this epoch; without it batches come forever. */
   readonly epochs?: number;
   /** Changes an example before it is padded, by its index in `examples` and the epoch: masking, for one. */
@@ -172,11 +201,11 @@ export function* batches(
 ): Generator<PlacedBatch, void, undefined> {
   if (examples.length === 0) throw internalError("batches of no examples");
   const { epochs = Infinity, transform } = options;
-  const { bucketByLength = false, shuffle = true, batchSize, seed } = options;
+  const { groupByLength = false, shuffle = true, batchSize, seed } = options;
   const lengths = examples.map(({ inputIds }) => inputIds.length);
   let index = from.index;
   for (let epoch = from.epoch; epoch < epochs; epoch++) {
-    const order = batchOrder(examples.length, { batchSize, seed, epoch, shuffle, bucketByLength, lengths });
+    const order = batchOrder(examples.length, { batchSize, seed, epoch, shuffle, groupByLength, lengths });
     if (!Number.isInteger(index) || index < 0 || index > order.length) {
       const message = `Batch cursor: expected an index from 0 to ${order.length}, found ${index}.`;
       throw new DeltafitError(

@@ -38,6 +38,8 @@ export interface ForwardSettings {
   readonly training: boolean;
   /** Whether rows may hold padding that attention has to leave out. */
   readonly padding: boolean;
+  /** Whether rows may hold several sequences. Methods with virtual tokens then do not work. */
+  readonly packed?: boolean | undefined;
   /** Row blocks of causal attention; the length is then a multiple of them. */
   readonly attentionBlocks: number;
   /**
@@ -237,10 +239,12 @@ class ForwardPass implements ForwardContext {
   #attendSequence(call: AttentionCall): Value {
     const { attentionBlocks } = this.#settings;
     const { prefixKeys = 0 } = call;
-    const mask = this.#rows.tokenMask();
+    const { sequenceStarts } = this.sequence;
+    const mask = sequenceStarts ? undefined : this.#rows.tokenMask();
     return attend(this.builder, {
       ...call,
       pastKeys: prefixKeys,
+      sequenceStarts,
       keyMask: mask && this.#rows.putInFront(1, prefixKeys, mask),
       // Virtual tokens in front may leave no equal blocks.
       blocks: divideDimensions(this.sequence.length, attentionBlocks) === undefined ? 1 : attentionBlocks,

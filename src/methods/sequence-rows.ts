@@ -6,7 +6,9 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import type { Dimension } from "../graph/dimension.ts";
 import { addDimensions, multiplyDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
+import { internalError } from "../errors.ts";
 import type { SequenceLayout } from "../models/forward.ts";
+import { sequenceMeans } from "../models/layers/sequence-means.ts";
 
 /** Names of a graph's inputs. */
 export const inputNames = {
@@ -14,6 +16,8 @@ export const inputNames = {
   attentionMask: "attention_mask",
   positionIds: "position_ids",
   tokenTypeIds: "token_type_ids",
+  sequenceStarts: "sequence_starts",
+  firstTokens: "first_tokens",
   lastTokens: "last_tokens",
   dropoutSeed: "dropout_seed",
 } as const;
@@ -22,6 +26,7 @@ export interface SequenceSettings {
   readonly builder: GraphBuilder;
   readonly training: boolean;
   readonly padding: boolean;
+  readonly packed?: boolean | undefined;
   readonly attentionBlocks: number;
   readonly virtualTokens?: "in-front" | "by-id" | undefined;
 }
@@ -49,8 +54,12 @@ export class SequenceRows {
     const own = builder.input(inputNames.positionIds, "int64", ["batch", length]);
     const positions = this.#withVirtualPositions(own);
     const whole = addDimensions(this.#inFront, length);
+    const packed = settings.packed ?? false;
+    if (packed && this.#inFront > 0) throw internalError("virtual tokens stand in front of whole rows only.");
     this.layout = {
       batch: "batch",
+      sequences: packed ? "sequences" : "batch",
+      ...(packed && { sequenceStarts: builder.input(inputNames.sequenceStarts, "int64", ["batch", length]) }),
       length: whole,
       tokens: multiplyDimensions("batch", whole),
       positions: builder.add(positions, builder.constant("int64", [], [taken.prefixKeys])),
@@ -140,7 +149,8 @@ export class SequenceRows {
   }
 
   firstTokens(x: Value): Value {
-    const { batch, length } = this.layout;
+    const { batch, length, sequenceStarts } = this.layout;
+    if (sequenceStarts) return this.#builder.gather(x, this.#ofSequences(inputNames.firstTokens), true);
     const size = x.shape[1] ?? 0;
     // Row b of the batch starts at b * length; reading it from [batch, length * size] needs no product of indices.
     const rows = this.#builder.reshape(x, [batch, multiplyDimensions(length, size)]);
@@ -148,15 +158,18 @@ export class SequenceRows {
   }
 
   lastTokens(x: Value): Value {
-    return this.#builder.gather(
-      x,
-      this.#builder.input(inputNames.lastTokens, "int64", [this.layout.batch]),
-      true,
-    );
+    return this.#builder.gather(x, this.#ofSequences(inputNames.lastTokens), true);
+  }
+
+  /** Places among all tokens, one a sequence. */
+  #ofSequences(name: string): Value {
+    return this.#builder.input(name, "int64", [this.layout.sequences]);
   }
 
   meanTokens(x: Value): Value {
-    const { batch, length } = this.layout;
+    const { batch, length, sequenceStarts } = this.layout;
+    if (sequenceStarts)
+      return sequenceMeans(this.#builder, this.layout, this.#ofSequences(inputNames.firstTokens), x);
     const rows = (of: Value) => this.#builder.reshape(of, [batch, length, x.shape[1] ?? 0]);
     const mask = this.tokenMask();
     if (!mask) return this.#builder.reduceMean(rows(x), [1], false);

@@ -88,13 +88,21 @@ export interface SublayerCall {
 
 /** The one description of the sequence that every position-dependent input derives from. */
 export interface SequenceLayout {
+  /** Rows. */
   readonly batch: Dimension;
+  /** Sequences: as many as rows, unless rows hold several. */
+  readonly sequences: Dimension;
   /** Positions of each row, whatever a method put in front included. */
   readonly length: Dimension;
   /** batch * length: hidden states are matrices [tokens, hidden]. */
   readonly tokens: Dimension;
   /** Position ids: int64 [batch, length]. */
   readonly positions: Value;
+  /**
+   * Where rows hold several sequences: the place in the row at which each position's sequence starts, int64 [batch,
+   * length]. Padding at a row's end is a sequence of its own. No position may depend on one of another sequence.
+   */
+  readonly sequenceStarts?: Value | undefined;
 }
 
 /** What an architecture's forward pass is written against. */
@@ -128,11 +136,11 @@ export interface ForwardContext {
   layer(path: string, x: Value, body: (x: Value) => Value): Value;
   /** Dropout while training. */
   dropout(x: Value, ratio: number): Value;
-  /** The rows of x [tokens, hidden] at each sequence's first position: [batch, hidden]. */
+  /** The rows of x [tokens, hidden] at each sequence's first position: [sequences, hidden]. */
   firstTokens(x: Value): Value;
-  /** The rows of x [tokens, hidden] at each sequence's last token: [batch, hidden]. */
+  /** The rows of x [tokens, hidden] at each sequence's last token: [sequences, hidden]. */
   lastTokens(x: Value): Value;
-  /** The mean of the rows of x [tokens, hidden] over each sequence's tokens, padding left out: [batch, hidden]. */
+  /** The mean of the rows of x [tokens, hidden] over each sequence's tokens, padding left out: [sequences, hidden]. */
   meanTokens(x: Value): Value;
   /** x [tokens, hidden] with zeros in the rows of padding. */
   zeroPadding(x: Value): Value;
@@ -167,7 +175,7 @@ export interface Model {
   encode(context: ForwardContext): Value;
   /** Logits [rows, vocabulary] of hidden states [rows, hidden], for the tasks that predict tokens. */
   tokenLogits?(context: ForwardContext, hidden: Value, task: "causal-lm" | "masked-lm"): Value;
-  /** Logits [batch, labels] of hidden states [tokens, hidden]. */
+  /** Logits [sequences, labels] of hidden states [tokens, hidden]. */
   sequenceLogits?(context: ForwardContext, hidden: Value, labelCount: number): Value;
 }
 

@@ -20,7 +20,12 @@ export interface TaskBatch {
   readonly positionIds?: Tensor<"int64"> | undefined;
   /** int64 [batch, length] at the positions of `inputIds`, -100 where nothing is supervised. */
   readonly labels?: Tensor<"int64"> | undefined;
-  /** Class ids or regression targets, one a row. */
+  /**
+   * int64 [batch, length], of rows that hold several sequences: where in its row each position's sequence starts.
+   * Padding at a row's end is a sequence of its own.
+   */
+  readonly sequenceStarts?: Tensor<"int64"> | undefined;
+  /** Class ids or regression targets, one a sequence. */
   readonly classLabels?: readonly number[] | undefined;
 }
 
@@ -40,19 +45,30 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
   if (length % taskGraph.lengthMultiple !== 0)
     throw internalError(`the length ${length} of a batch is no multiple of ${taskGraph.lengthMultiple}.`);
   const { takenPositions } = taskGraph;
-  if (takenPositions + length > model.maximumPositions)
+  const sequences = sequencesOf(batch);
+  const longest = sequences.reduce((most, { start, end }) => Math.max(most, end - start), 0);
+  if (takenPositions + longest > model.maximumPositions)
     throw new DeltafitError(
       "data-invalid",
-      `A batch has ${length} positions${takenPositions > 0 ? ` after ${takenPositions} of adapters` : ""}, but the model has only ${model.maximumPositions}.`,
+      `A batch has ${longest} positions${takenPositions > 0 ? ` after ${takenPositions} of adapters` : ""}, but the model has only ${model.maximumPositions}.`,
       `Lower the sequence length${takenPositions > 0 ? ", or the number of virtual tokens" : ""}.`,
     );
   const all: Record<string, () => Tensor> = {
     [inputNames.inputIds]: () => batch.inputIds,
     [inputNames.attentionMask]: () => batch.attentionMask,
-    [inputNames.positionIds]: () => batch.positionIds ?? positionsOf(model, batch),
+    [inputNames.positionIds]: () => batch.positionIds ?? positionsOf(model, batch, sequences),
     [inputNames.tokenTypeIds]: () =>
       batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
-    [inputNames.lastTokens]: () => lastTokensOf(model, batch, taskGraph.virtualTokens),
+    [inputNames.sequenceStarts]: () => {
+      if (!batch.sequenceStarts) throw internalError("a graph for packed rows was given rows that are not.");
+      return batch.sequenceStarts;
+    },
+    [inputNames.firstTokens]: () =>
+      int64Tensor(
+        [sequences.length],
+        sequences.map(({ row, start }) => row * length + start),
+      ),
+    [inputNames.lastTokens]: () => lastTokensOf(model, batch, sequences, taskGraph.virtualTokens),
   };
   const tensors = Object.fromEntries(
     Object.entries(all).flatMap(([name, tensor]) => (needed.has(name) ? [[name, tensor()] as const] : [])),
@@ -64,6 +80,28 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
   if (!needsLoss) return { tensors, count: 0 };
   const loss = lossFeeds(taskGraph, batch);
   return { tensors: { ...tensors, ...loss.tensors }, count: loss.count };
+}
+
+/** Positions of a row from `start` to before `end`. */
+interface Sequence {
+  readonly row: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The sequences of a batch: its rows with their padding, or what is packed into them without. */
+function sequencesOf({ inputIds, attentionMask, sequenceStarts }: TaskBatch): readonly Sequence[] {
+  const [rows = 0, length = 0] = inputIds.shape;
+  if (!sequenceStarts) return Array.from({ length: rows }, (_, row) => ({ row, start: 0, end: length }));
+  const sequences: { row: number; start: number; end: number }[] = [];
+  for (const [at, start] of sequenceStarts.data.entries()) {
+    const row = Math.floor(at / length);
+    if (attentionMask.data[at] === 0n) continue;
+    if (Number(start) === at - row * length) sequences.push({ row, start: Number(start), end: 0 });
+    const last = sequences.at(-1);
+    if (last) last.end = at - row * length + 1;
+  }
+  return sequences;
 }
 
 function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
@@ -87,7 +125,7 @@ function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
 
 /** Places of supervised tokens among all positions, and what to predict there; a causal model predicts the next token. */
 function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch, causal: boolean): Feeds {
-  const { labels } = batch;
+  const { labels, sequenceStarts } = batch;
   if (!labels) throw internalError("a batch for predicting tokens has no labels.");
   const [rows = 0, length = 0] = labels.shape;
   const places: number[] = [];
@@ -97,6 +135,9 @@ function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch
     for (let position = shift; position < length; position++) {
       const label = Number(labels.data[row * length + position]);
       if (label === ignoredLabel) continue;
+      // Nothing predicts a sequence's first token.
+      if (causal && sequenceStarts && Number(sequenceStarts.data[row * length + position]) === position)
+        continue;
       places.push(row * (length + virtualTokens) + virtualTokens + position - shift);
       targets.push(label);
     }
@@ -111,35 +152,39 @@ function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch
   return { tensors, count: places.length };
 }
 
-function positionsOf(model: Model, { inputIds, attentionMask }: TaskBatch): Tensor<"int64"> {
+function positionsOf(
+  model: Model,
+  { inputIds, attentionMask }: TaskBatch,
+  sequences: readonly Sequence[],
+): Tensor<"int64"> {
   const [rows = 0, length = 0] = inputIds.shape;
-  const positions: number[] = [];
-  for (let row = 0; row < rows; row++) {
+  const positions = new BigInt64Array(rows * length);
+  for (const { row, start, end } of sequences) {
+    const from = row * length + start;
     const of = (tensor: Tensor<"int64">) =>
-      Array.from(tensor.data.subarray(row * length, (row + 1) * length), Number);
-    positions.push(
-      ...(model.positionIds?.(of(inputIds), of(attentionMask)) ??
-        Array.from({ length }, (_, index) => index)),
-    );
+      Array.from(tensor.data.subarray(from, row * length + end), Number);
+    const own = model.positionIds?.(of(inputIds), of(attentionMask));
+    for (let index = 0; index < end - start; index++) positions[from + index] = BigInt(own?.[index] ?? index);
   }
-  return int64Tensor([rows, length], positions);
+  return { dtype: "int64", shape: [rows, length], data: positions };
 }
 
 /** The rightmost token that is not padding by its id (whatever the mask says), as transformers pools decoders. */
 function lastTokensOf(
   model: Model,
   { inputIds, attentionMask }: TaskBatch,
+  sequences: readonly Sequence[],
   virtualTokens: number,
 ): Tensor<"int64"> {
-  const [rows = 0, length = 0] = inputIds.shape;
-  const last = Array.from({ length: rows }, (_, row) => {
-    let position = length - 1;
+  const [, length = 0] = inputIds.shape;
+  const last = sequences.map(({ row, start, end }) => {
+    let position = end - 1;
     const isPadding = (at: number) =>
       model.padTokenId === undefined
         ? attentionMask.data[at] === 0n
         : Number(inputIds.data[at]) === model.padTokenId;
-    while (position > 0 && isPadding(row * length + position)) position--;
+    while (position > start && isPadding(row * length + position)) position--;
     return row * (length + virtualTokens) + virtualTokens + position;
   });
-  return int64Tensor([rows], last);
+  return int64Tensor([sequences.length], last);
 }

@@ -23,6 +23,8 @@ export interface TaskGraphOptions {
   /** As of a pass. */
   readonly padding: boolean;
   /** As of a pass. */
+  readonly packed?: boolean | undefined;
+  /** As of a pass. */
   readonly attentionBlocks: number;
   /** As of a pass. */
   readonly recompute?: boolean | undefined;
@@ -36,9 +38,9 @@ export const lossInputNames = {
   rows: (chunk: number) => `rows.${chunk}`,
   /** int64 [rows]: token ids to predict. */
   targets: (chunk: number) => `targets.${chunk}`,
-  /** int64 [batch]: class ids. */
+  /** int64 [sequences]: class ids. */
   classes: "class_labels",
-  /** float32 [batch, 1]: regression targets. */
+  /** float32 [sequences, 1]: regression targets. */
   values: "target_values",
 } as const;
 
@@ -66,7 +68,7 @@ export function buildTrainingGraph(options: TaskGraphOptions): TaskGraph {
 }
 
 /**
- * Output "loss" (summed) and, for classification and regression, "logits" [batch, labels]; for the tasks that
+ * Output "loss" (summed) and, for classification and regression, "logits" [sequences, labels]; for the tasks that
  * predict tokens, "correct": the number of supervised tokens whose most likely prediction is right.
  */
 export function buildEvaluationGraph(options: TaskGraphOptions): TaskGraph {
@@ -76,7 +78,7 @@ export function buildEvaluationGraph(options: TaskGraphOptions): TaskGraph {
   return pass.finish([{ name: "loss", value: loss }, ...outputs]);
 }
 
-/** Output "logits" of every position [batch, length, vocabulary], or [batch, labels]; and "hidden.I" where asked for. */
+/** Output "logits" of every position [batch, length, vocabulary], or [sequences, labels]; and "hidden.I" where asked for. */
 export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false): TaskGraph {
   const layers: Value[] = [];
   const pass = startTask(options, false, { layer: (_path, input) => layers.push(input) });
@@ -84,7 +86,7 @@ export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false
   const logits = headOutput(options.model, options.settings, context, pass.hidden);
   const width = logits.shape[1] ?? 0;
   const { batch, length } = context.sequence;
-  const perToken = logits.shape[0] !== batch;
+  const perToken = logits.shape[0] !== context.sequence.sequences;
   const outputs = [
     { name: "logits", value: perToken ? builder.reshape(logits, [batch, length, width]) : logits },
   ];
@@ -151,12 +153,15 @@ function lossOf(
   if (settings.task === "regression") {
     const difference = builder.subtract(
       logits,
-      builder.input(lossInputNames.values, "float32", ["batch", 1]),
+      builder.input(lossInputNames.values, "float32", [context.sequence.sequences, 1]),
     );
     return builder.sumAll(builder.multiply(difference, difference));
   }
   return builder.sumAll(
-    builder.softmaxCrossEntropyLoss(logits, builder.input(lossInputNames.classes, "int64", ["batch"])),
+    builder.softmaxCrossEntropyLoss(
+      logits,
+      builder.input(lossInputNames.classes, "int64", [context.sequence.sequences]),
+    ),
   );
 }
 

@@ -32,6 +32,8 @@ export interface PassOptions {
   readonly adapters: readonly TaskAdapter[];
   /** Whether padding may stand before or between tokens; padding at the end never disturbs a causal model. */
   readonly padding: boolean;
+  /** Whether rows may hold several sequences. */
+  readonly packed?: boolean | undefined;
   /** Row blocks of causal attention: pays off from about 128 positions on. */
   readonly attentionBlocks: number;
   readonly training: boolean;
@@ -56,6 +58,7 @@ export interface Pass {
 export function startPass({
   adapters,
   padding,
+  packed,
   attentionBlocks,
   training,
   observe,
@@ -102,6 +105,7 @@ export function startPass({
     adapters: active,
     training,
     padding,
+    packed,
     attentionBlocks,
     observe: {
       ...observe,

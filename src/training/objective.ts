@@ -2,6 +2,7 @@
  * @file What is trained: a graph that yields a summed loss and its flat gradient, and how a batch becomes its
  * inputs. The training loop knows nothing more of models, methods or tasks.
  */
+import { DeltafitError } from "../errors.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import { constantFeeds } from "../methods/constants.ts";
@@ -44,6 +45,10 @@ export interface LanguageObjectiveOptions {
   /** Longest batch in tokens: decides how attention and loss are cut into parts. */
   readonly sequenceLength: number;
   readonly batchSize: number;
+  /** Supervised tokens of a batch at most; left out, any token of `batchSize` rows may be. */
+  readonly supervisedTokens?: number | undefined;
+  /** Whether rows hold several sequences (`sequenceStarts`). */
+  readonly packed?: boolean | undefined;
   /** Compute each layer again in the backward pass: less memory, about a third more time. */
   readonly recompute?: boolean | undefined;
 }
@@ -58,12 +63,13 @@ export function partsOf(
   model: Pick<Model, "causal" | "maximumPositions" | "vocabularySize">,
   sequenceLength: number,
   batchSize: number,
+  supervisedTokens = sequenceLength * batchSize,
 ): { readonly attentionBlocks: number; readonly lossChunks: number } {
   const blocks = 4;
   const fits = Math.ceil(sequenceLength / blocks) * blocks <= model.maximumPositions;
   return {
     attentionBlocks: model.causal && sequenceLength >= blockedLength && fits ? blocks : 1,
-    lossChunks: Math.max(1, Math.ceil((sequenceLength * batchSize * model.vocabularySize) / logitsAtOnce)),
+    lossChunks: Math.max(1, Math.ceil((supervisedTokens * model.vocabularySize) / logitsAtOnce)),
   };
 }
 
@@ -71,6 +77,8 @@ export function partsOf(
 export function languageObjective(options: LanguageObjectiveOptions): Objective<TaskBatch> {
   const { base, adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
   const { model, settings } = base;
+  const { packed, supervisedTokens } = options;
+  if (packed === true) checkPackable([...frozen, ...adapters]);
   const taskGraph = buildTrainingGraph({
     model,
     settings,
@@ -80,8 +88,9 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
     ],
     // Rows are padded at their end, where a causal model never looks.
     padding: !model.causal,
+    packed,
     recompute,
-    ...partsOf(model, sequenceLength, batchSize),
+    ...partsOf(model, sequenceLength, batchSize, supervisedTokens),
   });
   const frozenFeeds: Record<string, Tensor> = Object.fromEntries([
     ...frozen.map(({ name, values }) => [frozenInput(name), float32Tensor([values.length], values)] as const),
@@ -97,6 +106,17 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
       return { tensors: { ...tensors, ...frozenFeeds }, count };
     },
   };
+}
+
+/** @throws DeltafitError `method-unsupported` for methods whose virtual tokens stand in front of whole rows. */
+function checkPackable(adapters: readonly Omit<TaskAdapter, "trainable">[]): void {
+  const adapter = adapters.find(({ method }) => (method.virtualTokens ?? 0) > 0);
+  if (!adapter) return;
+  throw new DeltafitError(
+    "method-unsupported",
+    `The adapter ${JSON.stringify(adapter.name)} puts virtual tokens in front of every row, so a row cannot hold several examples.`,
+    "Train without packing; grouping by length saves most of the padding as well.",
+  );
 }
 
 /** The inputs of the constants of all adapters. */

@@ -2,7 +2,12 @@
  * @file Scaled dot-product attention (Vaswani et al. 2017, equation 1) over a graph: grouped queries without
  * repeated keys, causal attention in row blocks, windows and padding. Knows no model and no cache.
  */
-import { addDimensions, divideDimensions, multiplyDimensions } from "../../graph/dimension.ts";
+import {
+  addDimensions,
+  divideDimensions,
+  multiplyDimensions,
+  subtractDimensions,
+} from "../../graph/dimension.ts";
 import type { Dimension } from "../../graph/dimension.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/graph.ts";
@@ -28,6 +33,8 @@ export interface AttentionInputs {
   readonly pastKeys: Dimension;
   /** int64 [batch, keys]: 1 for keys that exist, 0 for padding; left out where every visible key exists. */
   readonly keyMask?: Value | undefined;
+  /** int64 [batch, length]: where in its row each position's sequence starts; left out where a row is one sequence. */
+  readonly sequenceStarts?: Value | undefined;
   /** Row blocks of causal attention: each meets only keys up to its own end. The length must be a multiple. */
   readonly blocks: number;
   readonly dropout: (weights: Value) => Value;
@@ -101,11 +108,13 @@ function scoreBias(
 /** 0 where a query may see a key and a huge negative number elsewhere; `undefined` where all is visible. */
 function visibility(
   builder: GraphBuilder,
-  { causal, window, pastKeys, keyMask, query, key }: AttentionInputs,
+  inputs: AttentionInputs,
   start: Dimension,
   end: Dimension,
   keyEnd: Dimension,
 ): Value | undefined {
+  const { causal, window, pastKeys, keyMask, sequenceStarts, query, key } = inputs;
+  if (sequenceStarts) return sequenceVisibility(builder, inputs, sequenceStarts, start, end, keyEnd);
   const conditions: Value[] = [];
   const keyCount = key.shape[2] ?? 0;
   const keyPlaces = builder.reshape(builder.slice(builder.range(keyCount), 0, 0, keyEnd), [1, keyEnd]);
@@ -125,10 +134,56 @@ function visibility(
     );
     conditions.push(builder.reshape(present, [keyMask.shape[0] ?? 0, 1, 1, 1, keyEnd]));
   }
+  return visibleWhere(builder, conditions);
+}
+
+function visibleWhere(builder: GraphBuilder, conditions: readonly Value[]): Value | undefined {
   const [first, ...others] = conditions;
   if (!first) return undefined;
   const visible = others.reduce((a, b) => builder.and(a, b), first);
   return builder.where(visible, builder.scalar(0), builder.scalar(hidden));
+}
+
+/**
+ * The same for rows of several sequences: a query sees keys of its own sequence and those before the first query.
+ * Within a sequence distances are those of places in the row; the distance to a key before the first query is counted
+ * from where the query's own sequence starts. Padding is a sequence of its own and so needs no mask.
+ */
+function sequenceVisibility(
+  builder: GraphBuilder,
+  { causal, window, pastKeys, query }: AttentionInputs,
+  sequenceStarts: Value,
+  start: Dimension,
+  end: Dimension,
+  keyEnd: Dimension,
+): Value {
+  if (typeof pastKeys !== "number") throw internalError("rows of several sequences have no cache.");
+  const ownEnd = subtractDimensions(keyEnd, pastKeys);
+  const [batch = 0] = sequenceStarts.shape;
+  const places = builder.range(query.shape[2] ?? 0);
+  const asRows = (x: Value) => builder.reshape(x, [...x.shape.slice(0, -1), x.shape.at(-1) ?? 0, 1]);
+  const asColumns = (x: Value) => builder.reshape(x, [...x.shape.slice(0, -1), 1, x.shape.at(-1) ?? 0]);
+  const queryPlaces = asRows(builder.slice(places, 0, start, end));
+  const keyPlaces = asColumns(builder.slice(places, 0, 0, ownEnd));
+  const queryStarts = asRows(builder.slice(sequenceStarts, 1, start, end));
+  // What is not before the query and not before its sequence's start is in its sequence.
+  const conditions = causal
+    ? [builder.lessOrEqual(keyPlaces, queryPlaces), builder.lessOrEqual(queryStarts, keyPlaces)]
+    : [builder.equal(queryStarts, asColumns(builder.slice(sequenceStarts, 1, 0, ownEnd)))];
+  if (window !== undefined) {
+    const reach = builder.constant("int64", [], [window - 1]);
+    conditions.push(builder.lessOrEqual(builder.subtract(queryPlaces, reach), keyPlaces));
+    if (!causal) conditions.push(builder.lessOrEqual(keyPlaces, builder.add(queryPlaces, reach)));
+  }
+  const own = visibleWhere(builder, conditions);
+  if (!own) throw internalError("rows of several sequences have conditions.");
+  const rows = subtractDimensions(end, start);
+  const toScores = (x: Value, keys: Dimension) => builder.reshape(x, [batch, 1, 1, rows, keys]);
+  if (pastKeys === 0 || window === undefined) return builder.pad(toScores(own, ownEnd), 4, pastKeys, 0);
+  const inSequence = builder.subtract(queryPlaces, queryStarts);
+  const nearest = builder.add(inSequence, builder.constant("int64", [], [pastKeys - (window - 1)]));
+  const past = visibleWhere(builder, [builder.lessOrEqual(nearest, asColumns(builder.range(pastKeys)))]);
+  return builder.concat([...(past ? [toScores(past, pastKeys)] : []), toScores(own, ownEnd)], 4);
 }
 
 /** int64 scalar-like [1]: how many keys come before the first query. */
