@@ -17,6 +17,8 @@ export const trainFlags = {
   evalData: optional(text("PATH"), dataGroup, "data to evaluate on", "valid.jsonl where --data is a folder"),
   sequenceLength: optional(wholeNumber(1), dataGroup, "longest row in tokens", "512, or what the model can"),
   ...trainOnPromptFlags,
+  pack: switched(dataGroup, "put several examples into a row, none seeing another"),
+  groupByLength: switched(dataGroup, "make batches of examples of similar length"),
   ...methodFlags,
   steps: optional(wholeNumber(1), trainingGroup, "updates"),
   epochs: optional(numberIn({ above: 0 }), trainingGroup, "passes over the data, in place of --steps", "3"),

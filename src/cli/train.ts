@@ -65,6 +65,7 @@ async function trainPrepared(
 ): Promise<FineTuneResult> {
   const { base, tokenizer, adapter, data, evaluationData, sequenceLength, plan } = prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
+  const { pack, groupByLength } = values;
   const view = createTrainingView(terminal);
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
@@ -72,7 +73,7 @@ async function trainPrepared(
   const addFiles = (folder: string) => {
     writeTrainingNotes(folder, prepared.notes);
   };
-  const numbers = { batchSize, sequenceLength, plan, weightDecay, clip, seed };
+  const numbers = { batchSize, pack, groupByLength, sequenceLength, plan, weightDecay, clip, seed };
   try {
     return await untilInterrupted(terminal, (signal) =>
       fineTune({ ...model, ...numbers, data, evaluationData, out, resume, addFiles, onEvent, signal }),
@@ -89,7 +90,7 @@ function describeRun(
   values: TrainValues,
 ): string[] {
   const share = percent(trainableParameters / totalParameters);
-  const batch = `${values.batchSize} rows${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
+  const batch = `${values.batchSize} ${values.pack ? "packed examples" : "rows"}${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
   return [
     `model: ${base.name} (${base.model.modelType}), task ${base.settings.task}`,
     `method: ${values.method}, training ${trainableParameters} of ${totalParameters} parameters (${share})`,

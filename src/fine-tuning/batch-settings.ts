@@ -2,6 +2,9 @@
 import type { Base } from "../base/base.ts";
 import type { BatchesOptions } from "../data/batches.ts";
 import { maskExample } from "../data/masking.ts";
+import type { PackingOptions } from "../data/packing.ts";
+import { supervisedTokens } from "../data/tokenized-example.ts";
+import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { DeltafitError } from "../errors.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 
@@ -33,5 +36,26 @@ export function batchSettings(
     ...common,
     transform: (example, index, epoch) =>
       "labels" in example ? maskExample(example, index, epoch, masking) : example,
+  };
+}
+
+/**
+ * How examples are packed into rows: never longer than `sequenceLength`. Of a layer's products, those with weights
+ * cost about 24 * hidden^2 operations a position and those of attention 4 * hidden * length, so their costs meet at
+ * a length of some hidden sizes; with the softmax and the masks, at about four.
+ */
+export function packingFor({ model }: Pick<Base, "model">, sequenceLength: number): PackingOptions {
+  return { maximumLength: sequenceLength, attentionLength: 4 * model.hiddenSize };
+}
+
+/** The largest batch that examples can make: its longest row, and the supervised tokens in all its rows. */
+export function largestBatch(
+  examples: readonly TokenizedExample[],
+  batchSize: number,
+): { readonly length: number; readonly supervisedTokens: number } {
+  const counts = examples.map(supervisedTokens).sort((a, b) => b - a);
+  return {
+    length: examples.reduce((longest, { inputIds }) => Math.max(longest, inputIds.length), 1),
+    supervisedTokens: counts.slice(0, batchSize).reduce((sum, count) => sum + count, 0),
   };
 }

@@ -34,7 +34,7 @@ import type {
   TrainingProgress,
 } from "../training/run.ts";
 import { Trainer } from "../training/trainer.ts";
-import { batchSettings } from "./batch-settings.ts";
+import { batchSettings, largestBatch, packingFor } from "./batch-settings.ts";
 import type { BatchTokenizer } from "./batch-settings.ts";
 import { readTrainingState, writeTrainingState } from "./training-state.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -51,6 +51,10 @@ export interface FineTuneOptions {
   readonly batchSize: number;
   /** Longest row in tokens. */
   readonly sequenceLength: number;
+  /** Put several examples into a row, none seeing another: the same numbers from fewer positions. */
+  readonly pack?: boolean | undefined;
+  /** Put examples of similar length into a batch, which saves padding; their order is less random. */
+  readonly groupByLength?: boolean | undefined;
   readonly plan: TrainingPlan;
   /** Compute each layer again in the backward pass: less memory, about a third more time. */
   readonly recompute?: boolean | undefined;
@@ -101,7 +105,16 @@ export const checkpointFolder = (out: string, kind: "last" | "best"): string =>
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
   const { base, adapter, frozen = [], plan, seed, out, resume = false, session } = options;
-  const objective = languageObjective({ ...options, adapters: [adapter], frozen });
+  const { pack = false, batchSize, sequenceLength } = options;
+  const largest = largestBatch(options.data.examples, batchSize);
+  const objective = languageObjective({
+    ...options,
+    adapters: [adapter],
+    frozen,
+    packed: pack,
+    sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
+    supervisedTokens: largest.supervisedTokens,
+  });
   const settings = settingsOf(options, hash(objective.graph));
   const state =
     resume && out !== undefined ? readTrainingState(checkpointFolder(out, "last"), settings) : undefined;
@@ -170,17 +183,33 @@ function newProgress(): TrainingProgress<BatchCursor> {
 
 /** What the numbers of a run depend on: a state of other settings is not resumed. */
 function settingsOf(
-  { plan, batchSize, seed, data, weightDecay, clip, loraPlus }: FineTuneOptions,
+  { plan, batchSize, seed, data, weightDecay, clip, loraPlus, groupByLength = false }: FineTuneOptions,
   graph: string,
 ): TrainingState["settings"] {
   const { steps, accumulate, learningRate, schedule, warmup } = plan;
   const { examples, tokens } = data.report;
   const numbers = { steps, accumulate, learningRate, schedule, warmup, batchSize, seed, examples, tokens };
-  return { ...numbers, weightDecay: weightDecay ?? null, clip: clip ?? null, ...loraPlus, graph };
+  return {
+    ...numbers,
+    groupByLength,
+    weightDecay: weightDecay ?? null,
+    clip: clip ?? null,
+    ...loraPlus,
+    graph,
+  };
 }
 
 function batchesOptions(options: FineTuneOptions, multiple: number): BatchesOptions {
   return { ...batchSettings(options.base, options.tokenizer, options), padToMultipleOf: multiple };
+}
+
+function trainingBatches(options: FineTuneOptions, multiple: number): BatchesOptions {
+  const { base, pack = false, groupByLength = false, sequenceLength } = options;
+  return {
+    ...batchesOptions(options, multiple),
+    groupByLength,
+    pack: pack ? packingFor(base, sequenceLength) : undefined,
+  };
 }
 
 function* placedBatches(
@@ -188,7 +217,7 @@ function* placedBatches(
   multiple: number,
   from: BatchCursor,
 ): Generator<PlacedBatch<Batch, BatchCursor>> {
-  for (const { batch, cursor } of batches(options.data.examples, batchesOptions(options, multiple), from))
+  for (const { batch, cursor } of batches(options.data.examples, trainingBatches(options, multiple), from))
     yield { batch, cursor, tokens: batch.tokens };
 }
 
@@ -198,7 +227,7 @@ async function evaluate(
   parameters: Float32Array,
 ): Promise<Metrics> {
   const { evaluationData, frozen = [], adapter } = options;
-  const settings = { ...batchesOptions(options, 1), shuffle: false, bucketByLength: false, epochs: 1 };
+  const settings = { ...batchesOptions(options, 1), shuffle: false, epochs: 1 };
   const values = Object.fromEntries([
     ...frozen.map(({ name, values: own }) => [name, own] as const),
     [adapter.name, parameters] as const,

@@ -76,6 +76,18 @@ test("trains an adapter in PEFT's format, and the same command again gives the s
   expect(filesIn(workspace.at("b"))["adapter_model.safetensors"]).toBe(files["adapter_model.safetensors"]);
 });
 
+test("packed rows and padded ones train alike, and grouping by length makes other batches", async () => {
+  const workspace = await preparedWorkspace();
+  const settings = [...common, "--steps", "6", "--learning-rate", "1e-2"];
+  const lossesWith = async (...flags: string[]) =>
+    (await workspace.json(...settings, "--quiet", ...flags))["losses"] as number[];
+  const padded = await lossesWith("--out", "padded");
+  const packed = await lossesWith("--out", "packed", "--pack");
+  for (const [step, loss] of padded.entries()) expect(packed[step]).toBeCloseTo(loss, 4);
+  const grouped = await lossesWith("--out", "grouped", "--group-by-length");
+  expect(grouped).not.toEqual(padded);
+});
+
 test("an interrupted run resumes to the same losses and bytes as one that never stopped", async () => {
   const workspace = await preparedWorkspace();
   const settings = [...common, "--steps", "400", "--learning-rate", "1e-2", "--dropout", "0.1"];
