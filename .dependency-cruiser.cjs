@@ -16,6 +16,7 @@ const rooms = [
   "tasks/",
   "base/",
   "adapters/",
+  "conversion/",
   "memory/",
   "data/",
   "training/",

@@ -43,6 +43,15 @@ export type { MergedTensor, MergedWeights } from "./adapters/merge.ts";
 export { withMergedWeights } from "./adapters/merged-base.ts";
 export { writeMergedModel } from "./adapters/merged-model.ts";
 export type { MergedModelSummary, WriteMergedModelOptions } from "./adapters/merged-model.ts";
+export {
+  adoptForeignAdapter,
+  foreignFormatNames,
+  openForeignAdapter,
+  recogniseForeignFormat,
+  writableFormatNames,
+  writeForeignAdapter,
+} from "./conversion/index.ts";
+export type { ForeignAdapter, ForeignFormatName, ReadOptions } from "./conversion/index.ts";
 export { defaultTargets } from "./adapters/method-table.ts";
 export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
 export type { BitFitConfiguration } from "./methods/bitfit.ts";

@@ -312,7 +312,7 @@ describe("a configuration that cannot be honoured", () => {
     expect(loadingFailure()).toMatchInlineSnapshot(`
       {
         "code": "config-invalid",
-        "hint": "Convert the adapter to PEFT's format.",
+        "hint": "Convert the adapter to PEFT's format with \`deltafit convert\`.",
         "message": ""FOLDER/adapter_config.json" is not PEFT's: expected an object with "peft_type", found a configuration of mlx-lm.",
       }
     `);

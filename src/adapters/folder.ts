@@ -11,7 +11,7 @@ import { readJsonFile } from "../files/json.ts";
 import { hubCacheRepository, resolveInside } from "../files/paths.ts";
 import { quote } from "../files/quote.ts";
 import { readingFrom } from "../files/read.ts";
-import { openSafetensors, pickleHint, readFloat32 } from "../files/safetensors.ts";
+import { openSafetensors, pickleHint } from "../files/safetensors.ts";
 import type { SafetensorsFile } from "../files/safetensors.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { BoundMethod } from "../methods/contract.ts";
@@ -25,6 +25,8 @@ import { formatOf } from "./method-table.ts";
 import type { MethodType } from "./method-table.ts";
 import { bindPeftAdapter, readPeftHeader, toPeftConfiguration } from "./peft-configuration.ts";
 import { checkTensors } from "./tensor-match.ts";
+import { safetensorsSource } from "./tensor-source.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 const configurationName = "adapter_config.json";
 const weightsName = "adapter_model.safetensors";
@@ -134,6 +136,30 @@ function withoutWeights(folder: string, names: readonly string[]): DeltafitError
 export function loadAdapter(folder: string, base: Base, name = "default"): Adapter {
   const { configuration, configurationPath, weights } = openAdapterFolder(folder);
   const where = quote(configurationPath);
+  return readAdapter({ folder, configuration, where, weights: safetensorsSource(weights) }, base, name);
+}
+
+/** An adapter as PEFT describes it, whatever its files are. */
+export interface AdapterSource {
+  /** What it is called in error messages. */
+  readonly folder: string;
+  /** The fields of adapter_config.json. */
+  readonly configuration: unknown;
+  /** What the configuration is called in error messages: a path in quotes. */
+  readonly where: string;
+  /** Tensors under PEFT's names. */
+  readonly weights: TensorSource;
+}
+
+/**
+ * Fits an adapter to a base, every tensor of it.
+ * @throws DeltafitError as {@link loadAdapter}.
+ */
+export function readAdapter(
+  { folder, configuration, where, weights }: AdapterSource,
+  base: Base,
+  name = "default",
+): Adapter {
   const header = readPeftHeader(configuration, where);
   const adapter = bindPeftAdapter(header, base, name, where);
   const fileName = fileNamesOf(adapter, base);
@@ -150,8 +176,8 @@ export function loadAdapter(folder: string, base: Base, name = "default"): Adapt
   return withValues<MethodType>({ ...adapter, method: withConstants(adapter.method, read) }, values);
 }
 
-function readFinite(weights: SafetensorsFile, name: string, target?: Float32Array): Float32Array {
-  const values = readFloat32(weights, name, target);
+function readFinite(weights: TensorSource, name: string, target?: Float32Array): Float32Array {
+  const values = weights.readFloat32(name, target);
   if (!values.every(Number.isFinite)) throw notFinite(weights.path, name);
   return values;
 }

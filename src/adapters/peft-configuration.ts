@@ -79,7 +79,7 @@ function refuseOtherFormats(value: unknown, where: string): void {
     "config-invalid",
     `${where} is not PEFT's: expected an object with "peft_type", found ${found}.`,
     isMlx || isAdapterHub
-      ? "Convert the adapter to PEFT's format."
+      ? "Convert the adapter to PEFT's format with `deltafit convert`."
       : "Check that the folder holds an adapter saved by PEFT or deltafit.",
   );
 }

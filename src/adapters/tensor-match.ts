@@ -5,10 +5,9 @@
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
-import { readFloat32 } from "../files/safetensors.ts";
-import type { SafetensorsFile } from "../files/safetensors.ts";
 import { nearestName } from "../methods/targets.ts";
 import { modulePrefix } from "./adapter-format.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 interface ExpectedTensor {
   readonly fileName: string;
@@ -17,7 +16,7 @@ interface ExpectedTensor {
 
 interface MatchRequest {
   readonly folder: string;
-  readonly weights: SafetensorsFile;
+  readonly weights: TensorSource;
   readonly expected: readonly ExpectedTensor[];
   readonly base: Base;
   /** What the base was called when the adapter was made. */
@@ -152,7 +151,7 @@ function frozenCopy(
   const values = base.read(parameter);
   const tolerance = agreement === "rounded" ? [roundingTolerance, smallestNumber] : [0, 0];
   const [relative = 0, absolute = 0] = tolerance;
-  const same = readFloat32(weights, name).every((value, index) => {
+  const same = weights.readFloat32(name).every((value, index) => {
     const own = values[index] ?? 0;
     return Math.abs(value - own) <= relative * Math.abs(own) + absolute;
   });
@@ -163,7 +162,7 @@ function trainedCopy(parameter: string, name: string, { weights }: MatchRequest)
   const [copy, own] = [weights.tensors.get(name), weights.tensors.get(parameter)];
   if (!copy || own?.shape.join() !== copy.shape.join())
     return `a copy of ${parameter}, which is not in the file in this shape`;
-  const values = readFloat32(weights, parameter);
-  const same = readFloat32(weights, name).every((value, index) => value === values[index]);
+  const values = weights.readFloat32(parameter);
+  const same = weights.readFloat32(name).every((value, index) => value === values[index]);
   return same ? undefined : `a copy of ${parameter} with other values`;
 }

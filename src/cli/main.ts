@@ -4,6 +4,7 @@ import { Command as Program, CommanderError, Option } from "commander";
 import { DeltafitError } from "../errors.ts";
 import { benchStep } from "./bench-step.ts";
 import type { Command } from "./command.ts";
+import { convert } from "./convert.ts";
 import { evaluate } from "./evaluate.ts";
 import { kebab } from "./flags.ts";
 import type { Flag, Given } from "./flags.ts";
@@ -15,7 +16,7 @@ import { packageVersion } from "./package-files.ts";
 import { asDeltafitError, reportError, writeResult } from "./terminal.ts";
 import { train } from "./train.ts";
 
-const commands: readonly Command[] = [train, generate, evaluate, merge, inspect, memory, benchStep];
+const commands: readonly Command[] = [train, generate, evaluate, merge, convert, inspect, memory, benchStep];
 
 /** Commands of two words stand under their first one. */
 const groups: Readonly<Record<string, string>> = { bench: "measure speed and memory" };

@@ -154,10 +154,18 @@ function checkSettings({ rank, alpha, dropout, rankPattern, magnitude, loraBias 
     );
 }
 
-function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
+/** Rank of a module, and the factor of its product. */
+export function loraScale(
+  configuration: LoraConfiguration,
+  path: string,
+): { readonly rank: number; readonly factor: number } {
   const rank = patternValue(configuration.rankPattern, path) ?? configuration.rank;
   const alpha = patternValue(configuration.alphaPattern, path) ?? configuration.alpha;
-  const factor = alpha / (configuration.rankStabilised ? Math.sqrt(rank) : rank);
+  return { rank, factor: alpha / (configuration.rankStabilised ? Math.sqrt(rank) : rank) };
+}
+
+function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
+  const { rank, factor } = loraScale(configuration, path);
   const linear = modules.linears.get(path);
   if (linear) {
     const keys = { a: `${path}.lora_A.weight`, b: `${path}.lora_B.weight` };

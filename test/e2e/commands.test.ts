@@ -65,6 +65,23 @@ test("generate takes prompts from files, and exactly one of them", async () => {
   });
 });
 
+test("convert writes what another tool reads, and reads it back", async () => {
+  const workspace = await trainedWorkspace();
+  const words = ["--model", "model"];
+  const away = await workspace.json("convert", "adapter", ...words, "--to", "mlx", "--out", "mlx");
+  expect(away).toEqual({
+    from: "peft",
+    to: "mlx",
+    out: "mlx",
+    methodType: "LORA",
+    parameters: away["parameters"],
+    notes: [],
+  });
+  expect(fs.readdirSync(workspace.at("mlx")).sort()).toEqual(["adapter_config.json", "adapters.safetensors"]);
+  const back = await workspace.json("convert", "mlx", ...words, "--out", "from-mlx");
+  expect(back).toEqual({ ...away, from: "mlx", to: "peft", out: "from-mlx" });
+});
+
 test("merge writes a model that computes the same without the adapter", async () => {
   const workspace = await trainedWorkspace();
   const merged = await workspace.json("merge", ...withAdapter, "--out", "merged");
