@@ -103,6 +103,9 @@ export class GraphBuilder {
     return this.#apply("Gemm", { alpha, beta, transA, transB }, c ? [a, b, c] : [a, b]);
   }
 
+  /** Inverses of square matrices [.., n, n]. */
+  inverse = (x: Value): Value => this.#apply("Inverse", {}, [x]);
+
   reshape(x: Value, shape: Shape): Value {
     if (sameShape(x.shape, shape)) return x;
     const source = isOperation(x.node, "Reshape") ? x.node.inputs[0] : undefined;

@@ -50,6 +50,8 @@ export interface OperationAttributes {
   MatMul: NoAttributes;
   /** alpha * op(A) op(B) + beta * C over matrices; C is optional and broadcasts. */
   Gemm: { readonly alpha: number; readonly beta: number; readonly transA: boolean; readonly transB: boolean };
+  /** Inverses of the square matrices of the last two axes. */
+  Inverse: NoAttributes;
 
   Reshape: { readonly shape: Shape };
   Transpose: { readonly permutation: readonly number[] };

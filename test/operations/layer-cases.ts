@@ -55,6 +55,30 @@ const matrixCases: readonly OperationCase[] = [
   gemm("no inner extent", ["rows", 3], ["rows", 2], { transA: true, beta: 2 }, [3, 2]),
 ];
 
+/** I + S - S^T of given matrices S: as far from singular as a rotation's are. */
+function inverse(name: string, shape: readonly number[]): OperationCase {
+  const extent = shape.at(-1) ?? 0;
+  const identity = Array.from({ length: extent * extent }, (_, at) => Number(at % (extent + 1) === 0));
+  return {
+    operation: "Inverse",
+    name,
+    sources: [float32(shape)],
+    build: (b, x) =>
+      b.inverse(b.add(b.constant("float32", [extent, extent], identity), b.subtract(x, b.transposeLast(x)))),
+  };
+}
+
+const inverseCases: readonly OperationCase[] = [
+  inverse("one matrix", [4, 4]),
+  inverse("several matrices", [2, 3, 3]),
+  {
+    operation: "Inverse",
+    name: "a zero on the diagonal",
+    sources: [exactly("float32", [1, 2, 2], [0, 2, -4, 1])],
+    build: (b, x) => b.inverse(x),
+  },
+];
+
 const targets = (shape: Shape, data: readonly number[]) => exactly("int64", shape, data);
 
 function cross(name: string, rows: Shape, ids: readonly number[], from = -2, to = 2): OperationCase[] {
@@ -204,4 +228,4 @@ const dropoutCases: readonly OperationCase[] = [
   dropout("no rows", ["rows", 6], 0.1, 1, -(2 ** 31)),
 ];
 
-export const layerCases = [...matrixCases, ...normalisationCases, ...rotaryCases, ...dropoutCases];
+export const layerCases = [...matrixCases, ...inverseCases, ...normalisationCases, ...rotaryCases, ...dropoutCases];

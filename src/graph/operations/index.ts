@@ -8,6 +8,7 @@ import * as normalisation from "./normalisation.ts";
 import * as reduction from "./reduction.ts";
 import * as shaping from "./shaping.ts";
 import { SeededDropout } from "./dropout.ts";
+import { Inverse } from "./inverse.ts";
 import { RotaryEmbedding } from "./rotary.ts";
 
 const { Input, Weight, Constant } = leaves;
@@ -23,7 +24,7 @@ export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Input, Weight, Constant },
   ...{ Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf },
   ...{ Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient },
-  ...{ MatMul, Gemm },
+  ...{ MatMul, Gemm, Inverse },
   ...{ Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows },
   ...{ ReduceSum, ReduceMean, ReduceMax },
   ...{ Softmax, SoftmaxGradient, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyLossGradient },
