@@ -53,6 +53,7 @@ const sharedMethodFiles = [
   "lycoris",
   "dora",
   "prompt-encoder",
+  "rotation",
   "stack-hooks",
   "token-rows",
   "virtual-tokens",

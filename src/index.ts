@@ -55,6 +55,8 @@ export type { ForeignAdapter, ForeignFormatName, ReadOptions } from "./conversio
 export { defaultTargets } from "./adapters/method-table.ts";
 export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
 export type { BitFitConfiguration } from "./methods/bitfit.ts";
+export { boftDefaults } from "./methods/boft.ts";
+export type { BoftConfiguration } from "./methods/boft.ts";
 export { bottleneckDefaults } from "./methods/bottleneck.ts";
 export type { BottleneckConfiguration } from "./methods/bottleneck.ts";
 export { fourierftDefaults } from "./methods/fourierft.ts";
@@ -69,6 +71,8 @@ export { lokrDefaults } from "./methods/lokr.ts";
 export type { LokrConfiguration } from "./methods/lokr.ts";
 export { loraDefaults } from "./methods/lora.ts";
 export type { LoraConfiguration } from "./methods/lora.ts";
+export { oftDefaults } from "./methods/oft.ts";
+export type { OftConfiguration } from "./methods/oft.ts";
 export { pTuningDefaults } from "./methods/p-tuning.ts";
 export type { PTuningConfiguration } from "./methods/p-tuning.ts";
 export { prefixTuningDefaults } from "./methods/prefix-tuning.ts";

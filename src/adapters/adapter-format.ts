@@ -12,6 +12,8 @@ export interface FormatContext {
   readonly modelType: string;
   /** What the file is called in error messages. */
   readonly where: string;
+  /** Shapes of the tensors beside a configuration that is read, by their names: for what it leaves open. */
+  readonly tensorShapes?: ReadonlyMap<string, readonly number[]> | undefined;
 }
 
 /** How one method's adapters are stored. */

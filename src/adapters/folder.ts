@@ -161,7 +161,8 @@ export function readAdapter(
   name = "default",
 ): Adapter {
   const header = readPeftHeader(configuration, where);
-  const adapter = bindPeftAdapter(header, base, name, where);
+  const shapes = new Map([...weights.tensors].map(([tensor, { shape }]) => [tensor, shape]));
+  const adapter = bindPeftAdapter(header, base, name, where, shapes);
   const fileName = fileNamesOf(adapter, base);
   const expected = adapter.layout.entries.map((entry) => ({ ...entry, fileName: fileName(entry.key) }));
   const stored = storedConstants(adapter).map(({ fileName: name, constant }) => ({

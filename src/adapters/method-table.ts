@@ -32,8 +32,12 @@ import { promptTuning } from "../methods/prompt-tuning.ts";
 import type { PromptTuningConfiguration } from "../methods/prompt-tuning.ts";
 import { pTuning } from "../methods/p-tuning.ts";
 import type { PTuningConfiguration } from "../methods/p-tuning.ts";
+import { boft } from "../methods/boft.ts";
+import type { BoftConfiguration } from "../methods/boft.ts";
 import { bottleneck } from "../methods/bottleneck.ts";
 import type { BottleneckConfiguration } from "../methods/bottleneck.ts";
+import { oft } from "../methods/oft.ts";
+import type { OftConfiguration } from "../methods/oft.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { bitFitFormat } from "./bitfit-format.ts";
@@ -41,6 +45,8 @@ import { headOnlyFormat } from "./head-only-format.ts";
 import { prefixTuningFormat } from "./prefix-tuning-format.ts";
 import { promptTuningFormat } from "./prompt-tuning-format.ts";
 import { pTuningFormat } from "./p-tuning-format.ts";
+import { boftFormat } from "./boft-format.ts";
+import { oftFormat } from "./oft-format.ts";
 import { bottleneckFormat } from "./bottleneck-format.ts";
 import { defaultTargetsOf } from "./default-targets.ts";
 import { loraFormat } from "./lora-format.ts";
@@ -68,6 +74,8 @@ export interface MethodConfigurations {
   readonly PROMPT_TUNING: PromptTuningConfiguration;
   readonly P_TUNING: PTuningConfiguration;
   readonly BOTTLENECK: BottleneckConfiguration;
+  readonly OFT: OftConfiguration;
+  readonly BOFT: BoftConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
 }
 
@@ -122,6 +130,8 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   PROMPT_TUNING: { method: promptTuning, withSavedModules: addSavedModules, format: promptTuningFormat },
   P_TUNING: { method: pTuning, withSavedModules: addSavedModules, format: pTuningFormat },
   BOTTLENECK: { method: bottleneck, withSavedModules: addSavedModules, format: bottleneckFormat },
+  OFT: { method: oft, withSavedModules: addSavedModules, format: oftFormat },
+  BOFT: { method: boft, withSavedModules: addSavedModules, format: boftFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 

@@ -11,7 +11,7 @@ import { quote } from "../files/quote.ts";
 import { withTimeLimit } from "../files/time-limit.ts";
 import type { Adapter, BoundAdapter } from "./adapter.ts";
 import { bindAdapter } from "./adapter.ts";
-import type { AdapterFormat } from "./adapter-format.ts";
+import type { AdapterFormat, FormatContext } from "./adapter-format.ts";
 import { formatOf, requireMethodType } from "./method-table.ts";
 import type { MethodConfigurations, MethodType } from "./method-table.ts";
 import { headsOfTaskType, taskTypes, transformersClass, transformersModule } from "./transformers-names.ts";
@@ -93,11 +93,12 @@ export function bindPeftAdapter(
   base: Base,
   name: string,
   where: string,
+  tensorShapes: FormatContext["tensorShapes"],
 ): BoundAdapter<MethodType> {
   checkTask(header, base, where);
   return withTimeLimit(
     timeLimitMs,
-    () => bindFields(header.type, header.fields, base, name, where),
+    () => bindFields(header.type, header.fields, base, name, { where, tensorShapes }),
     () =>
       new DeltafitError(
         "config-invalid",
@@ -112,10 +113,10 @@ function bindFields<Type extends MethodType>(
   fields: Readonly<Record<string, unknown>>,
   base: Base,
   name: string,
-  where: string,
+  file: Pick<FormatContext, "where" | "tensorShapes">,
 ): BoundAdapter<Type> {
   const format = formatOf(type);
-  const context = { modules: base.modules, modelType: base.model.modelType, where };
+  const context = { modules: base.modules, modelType: base.model.modelType, ...file };
   const configuration = format.fromPeft(fields, context);
   return bindAdapter(base, { name, type, configuration, extraConfiguration: extraFields(fields, format) });
 }

@@ -9,12 +9,14 @@ import type { MethodConfigurations, MethodType } from "../adapters/method-table.
 import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { boftDefaults } from "../methods/boft.ts";
 import { bottleneckDefaults } from "../methods/bottleneck.ts";
 import { fourierftDefaults } from "../methods/fourierft.ts";
 import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
 import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
+import { oftDefaults } from "../methods/oft.ts";
 import { pTuningDefaults } from "../methods/p-tuning.ts";
 import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
 import { promptTuningDefaults } from "../methods/prompt-tuning.ts";
@@ -39,6 +41,10 @@ export interface MethodValues {
   readonly feedForward: readonly string[] | undefined;
   readonly projectionSeed: number | undefined;
   readonly frequencies: number | undefined;
+  readonly blockSize: number | undefined;
+  readonly blockCount: number | undefined;
+  readonly exactRotation: boolean;
+  readonly butterflyFactors: number | undefined;
   readonly tokens: readonly number[] | undefined;
   readonly virtualTokens: number | undefined;
   readonly projection: boolean;
@@ -188,6 +194,29 @@ const rows = {
     learningRate: 1e-4,
     uses: ["modulesToSave", "dropout"],
     configure: (values) => ({ ...bottleneckDefaults.seq_bn, ...given(values, ["modulesToSave", "dropout"]) }),
+  }),
+  oft: row({
+    type: "OFT",
+    learningRate: 1e-3,
+    uses: [...targetSettings, "exclude", "bias", "blockSize", "blockCount", "exactRotation"],
+    configure: (values, modelType) => ({
+      ...oftDefaults,
+      ...targeting("OFT", values, modelType),
+      ...given(values, ["exclude", "bias", "blockSize", "blockCount", "exactRotation"]),
+    }),
+  }),
+  boft: row({
+    type: "BOFT",
+    learningRate: 1e-3,
+    uses: [
+      ...targetSettings,
+      ...(["exclude", "bias", "dropout", "blockSize", "blockCount", "butterflyFactors"] as const),
+    ],
+    configure: (values, modelType) => ({
+      ...boftDefaults,
+      ...targeting("BOFT", values, modelType),
+      ...given(values, ["exclude", "bias", "dropout", "blockSize", "blockCount", "butterflyFactors"]),
+    }),
   }),
   full: row({ type: "FULL", learningRate: 5e-5, uses: [], configure: () => ({}) }),
 };

@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { createModel } from "../models/index.ts";
+import { boft, boftDefaults } from "./boft.ts";
 import type { BoundMethod, ModuleTable } from "./contract.ts";
 import { fourierft, fourierftDefaults } from "./fourierft.ts";
 import { ia3, ia3Defaults } from "./ia3.ts";
 import { loha, lohaDefaults } from "./loha.ts";
 import { factorise, lokr, lokrDefaults } from "./lokr.ts";
 import { lora, loraDefaults } from "./lora.ts";
+import { nearestDivisor, oft, oftDefaults } from "./oft.ts";
 import { surveyModel } from "./survey.ts";
 import { trainableTokens } from "./trainable-tokens.ts";
 import { vera, veraDefaults } from "./vera.ts";
@@ -113,6 +115,53 @@ const cases: readonly (readonly [
     },
   ],
   [
+    "OFT with both settings of its blocks",
+    () => oft.bind({ ...oftDefaults, targets, blockSize: 4, blockCount: 2 }, modules),
+    {
+      code: "config-invalid",
+      message: "OFT: blockSize and blockCount exclude each other.",
+      hint: "Give one: the other follows from it.",
+    },
+  ],
+  [
+    "OFT in blocks of one element",
+    () => oft.bind({ ...oftDefaults, targets, blockCount: 8 }, modules),
+    {
+      code: "config-invalid",
+      message:
+        'OFT: the blocks of "model.layers.0.self_attn.q_proj" would have the extent 1, in which nothing can be rotated.',
+      hint: "Choose blocks that fit the width 8.",
+    },
+  ],
+  [
+    "OFT with a series of one term",
+    () => oft.bind({ ...oftDefaults, targets, neumannTerms: 1 }, modules),
+    {
+      code: "config-invalid",
+      message: "OFT: neumannTerms is 1; expected a whole number from 2 to 64.",
+      hint: "A common number of terms is 5.",
+    },
+  ],
+  [
+    "BOFT in blocks that do not divide the width",
+    () => boft.bind({ ...boftDefaults, targets, blockSize: 3 }, modules),
+    {
+      code: "config-invalid",
+      message: 'BOFT: the width 8 of "model.layers.0.self_attn.q_proj" is not made of blocks of 3.',
+      hint: "Choose blocks that divide the widths of all targets.",
+    },
+  ],
+  [
+    "BOFT with more factors than its blocks allow",
+    () => boft.bind({ ...boftDefaults, targets, blockSize: 4, butterflyFactors: 3 }, modules),
+    {
+      code: "config-invalid",
+      message:
+        'BOFT: 3 factors need blocks of even extent whose number is a multiple of 4; "model.layers.0.self_attn.q_proj" has 2 of the extent 4.',
+      hint: "Choose fewer factors, or other blocks.",
+    },
+  ],
+  [
     "FourierFT with more frequencies than there are",
     () => fourierft.bind({ ...fourierftDefaults, targets, frequencies: 65 }, modules),
     {
@@ -173,6 +222,18 @@ test.each([
   [128, 5, [4, 32]],
 ])("splits %i by %i", (extent, factor, expected) => {
   expect(factorise(extent, factor)).toEqual(expected);
+});
+
+test.each([
+  [40, 8, 8],
+  [40, 9, 8],
+  [40, 32, 40],
+  [40, 64, 40],
+  [40, 15, 10],
+  [36, 15, 12],
+  [7, 4, 1],
+])("divides the width %i near %i", (width, number, expected) => {
+  expect(nearestDivisor(width, number)).toBe(expected);
 });
 
 test("VeRA draws its matrices once, and for the widest layers", () => {

@@ -2,12 +2,14 @@
 import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import { defaultTargets } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
+import { boftDefaults } from "../../src/methods/boft.ts";
 import { bottleneckDefaults } from "../../src/methods/bottleneck.ts";
 import { fourierftDefaults } from "../../src/methods/fourierft.ts";
 import { ia3Defaults } from "../../src/methods/ia3.ts";
 import { lohaDefaults } from "../../src/methods/loha.ts";
 import { lokrDefaults } from "../../src/methods/lokr.ts";
 import { loraDefaults } from "../../src/methods/lora.ts";
+import { oftDefaults } from "../../src/methods/oft.ts";
 import { prefixTuningDefaults } from "../../src/methods/prefix-tuning.ts";
 import { pTuningDefaults } from "../../src/methods/p-tuning.ts";
 import { veraDefaults } from "../../src/methods/vera.ts";
@@ -246,6 +248,43 @@ export const methodRows = [
     configuration: () => ({ ...bottleneckDefaults.double_seq_bn, reduction: 4, initial: "mam_adapter" }),
     parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
       2 * layerCount * bottleneckSize(size, size / 4),
+  }),
+  row({
+    name: "OFT",
+    type: "OFT",
+    configuration: () => ({ ...oftDefaults, blockSize: 2, targets, exactRotation: true }),
+    parameterCount: (base) => sum(adapted(base).map((site) => site.in / 2)),
+  }),
+  row({
+    name: "OFT by a series",
+    type: "OFT",
+    configuration: () => ({ ...oftDefaults, blockSize: 4, targets, sharedBlocks: true }),
+    parameterCount: (base) => 6 * adapted(base).length,
+  }),
+  row({
+    name: "OFT on embeddings",
+    type: "OFT",
+    configuration: (base) => ({
+      ...oftDefaults,
+      blockCount: 1,
+      targets: [base.modules.tokenEmbedding ?? ""],
+    }),
+    parameterCount: ({ model: { hiddenSize: size } }) => (size * (size - 1)) / 2,
+    // Merging changes what a tied output embedding reads as well.
+    fits: ({ model_type: type, tie_word_embeddings: isTied }) =>
+      type === "roberta" || (type === "llama" && isTied !== true),
+  }),
+  row({
+    name: "BOFT",
+    type: "BOFT",
+    configuration: () => ({ ...boftDefaults, blockSize: 4, targets }),
+    parameterCount: (base) => sum(adapted(base).map((site) => 4 * site.in + site.out)),
+  }),
+  row({
+    name: "BOFT in two factors",
+    type: "BOFT",
+    configuration: () => ({ ...boftDefaults, blockSize: 2, butterflyFactors: 2, targets }),
+    parameterCount: (base) => sum(adapted(base).map((site) => 2 * 2 * site.in + site.out)),
   }),
   row({
     name: "full fine-tuning",

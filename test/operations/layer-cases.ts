@@ -228,4 +228,10 @@ const dropoutCases: readonly OperationCase[] = [
   dropout("no rows", ["rows", 6], 0.1, 1, -(2 ** 31)),
 ];
 
-export const layerCases = [...matrixCases, ...inverseCases, ...normalisationCases, ...rotaryCases, ...dropoutCases];
+export const layerCases = [
+  ...matrixCases,
+  ...inverseCases,
+  ...normalisationCases,
+  ...rotaryCases,
+  ...dropoutCases,
+];
