@@ -2,6 +2,7 @@
 /** @file The command `deltafit`: finds the command asked for, runs it, prints its result, and says errors. */
 import { Command as Program, CommanderError, Option } from "commander";
 import { DeltafitError } from "../errors.ts";
+import { benchLatency } from "./bench-latency.ts";
 import { benchStep } from "./bench-step.ts";
 import type { Command } from "./command.ts";
 import { convert } from "./convert.ts";
@@ -16,7 +17,17 @@ import { packageVersion } from "./package-files.ts";
 import { asDeltafitError, reportError, writeResult } from "./terminal.ts";
 import { train } from "./train.ts";
 
-const commands: readonly Command[] = [train, generate, evaluate, merge, convert, inspect, memory, benchStep];
+const commands: readonly Command[] = [
+  train,
+  generate,
+  evaluate,
+  merge,
+  convert,
+  inspect,
+  memory,
+  benchStep,
+  benchLatency,
+];
 
 /** Commands of two words stand under their first one. */
 const groups: Readonly<Record<string, string>> = { bench: "measure speed and memory" };

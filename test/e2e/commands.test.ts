@@ -199,6 +199,29 @@ test("bench step measures steps on every token", async () => {
   expect(classified["losses"]).toHaveLength(2);
 });
 
+test("bench latency compares merged, unmerged and bottleneck adapters with the base", async () => {
+  const workspace = await trainedWorkspace();
+  const found = await workspace.json(
+    ...["bench", "latency", ...withAdapter],
+    ...["--batch-size", "1,3", "--sequence-length", "8", "--repeat", "2"],
+  );
+  const variant = {
+    forwardMilliseconds: anyNumber,
+    forwardRatio: anyNumber,
+    tokenMilliseconds: anyNumber,
+    tokenRatio: anyNumber,
+  };
+  const variants = ["base", "merged", "unmerged", "bottleneck"].map((name) => ({ name, ...variant }));
+  expect(found).toEqual({
+    sequenceLength: 8,
+    repeat: 2,
+    batches: [
+      { batchSize: 1, variants },
+      { batchSize: 3, variants },
+    ],
+  });
+});
+
 test("help fits 80 columns, names every flag and gives an example", async () => {
   const workspace = createWorkspace();
   for (const command of ["train", "generate", "evaluate", "merge", "inspect", "bench step"]) {
