@@ -31,7 +31,7 @@ interface AdapterOf<Type extends MethodType> {
 export type Adapter<Type extends MethodType = MethodType> = { readonly [K in Type]: AdapterOf<K> }[Type];
 
 /** What an adapter must know of a base: also a module of the user's own has it. */
-export type AdaptableBase = Pick<Base, "modules" | "read" | "newParameters" | "settings">;
+export type AdaptableBase = Pick<Base, "modules" | "readRounded" | "newParameters" | "settings">;
 
 export interface CreateAdapterOptions<Type extends MethodType> {
   readonly base: AdaptableBase;
@@ -57,7 +57,7 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
       entryValues(values, entryOfLayout).set(
         initial({
           random: keyedGenerator(seed, key),
-          base: (parameter) => base.read(parameter),
+          base: (parameter) => base.readRounded(parameter),
           earlier: (other) => entryValues(values, findEntry(adapter.layout, adapter.name, other)),
         }),
       );

@@ -90,6 +90,10 @@ function baseWith(base: Base, merged: MergedWeights, locations: ReadonlyMap<stri
       const location = locations.get(modules.parameters.get(name)?.stored ?? name);
       return location ? readLocation(location) : base.read(name);
     },
+    readRounded(name) {
+      const location = locations.get(modules.parameters.get(name)?.stored ?? name);
+      return location ? readLocation(location) : base.readRounded(name);
+    },
     // The checkpoint holds the weights as they were before merging.
     source: undefined,
   };

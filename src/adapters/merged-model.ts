@@ -217,7 +217,9 @@ function writtenConfiguration(
   merged: MergedWeights,
   dtype: string,
 ): Readonly<Record<string, unknown>> {
-  const { configuration, model, settings } = base;
+  const { model, settings } = base;
+  // What was read in four bits is written as floating point.
+  const { quantization_config: _quantised, ...configuration } = base.configuration;
   const className = transformersClass(model.modelType, settings.task);
   const dtypeKey = "dtype" in configuration ? "dtype" : "torch_dtype";
   return {

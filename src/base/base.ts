@@ -7,6 +7,8 @@ import { z } from "zod";
 import { DeltafitError, internalError } from "../errors.ts";
 import { openCheckpoint } from "../files/checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "../files/checkpoint.ts";
+import { withFourBitTensors } from "../files/four-bit-checkpoint.ts";
+import type { FourBitCheckpoint, FourBitTensor } from "../files/four-bit-checkpoint.ts";
 import { readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
 import { createModel } from "../models/index.ts";
@@ -17,8 +19,12 @@ import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { keyedGenerator } from "./initial-values.ts";
-import { prepareWeights } from "./prepared-weights.ts";
+import { prepareForms } from "./prepared-forms.ts";
+import type { FormedMatrix } from "./prepared-forms.ts";
+import { contentKey, prepareWeights } from "./prepared-weights.ts";
 import { randomWeights } from "./random-weights.ts";
+import { arraysOf, formOf, numbersOf, storableMatrices } from "./weight-storage.ts";
+import type { Storage } from "./weight-storage.ts";
 
 /** A base model, opened for a task. */
 export interface Base {
@@ -34,10 +40,14 @@ export interface Base {
   readonly labels: readonly string[] | undefined;
   /** Parameters of the head that the checkpoint does not have: they start random and have to be trained. */
   readonly newParameters: readonly string[];
-  /** Where the float32 values of a stored tensor lie. */
+  /** How frozen matrices are kept. */
+  readonly storage: Storage;
+  /** Where a stored tensor lies: float32 values, or those of the form that the storage keeps it in. */
   locate(stored: string): WeightLocation;
-  /** The float32 values of a parameter by its own or its stored name, row-major. */
+  /** The checkpoint's values of a parameter as float32, by its own or its stored name, row-major. */
   read(name: string): Float32Array;
+  /** The same as `read`, rounded to the form that the storage keeps a frozen matrix in: what products compute with. */
+  readRounded(name: string): Float32Array;
   /** The checkpoint, and the name in it of a stored tensor; `undefined` for random weights. */
   readonly source: { readonly checkpoint: Checkpoint; readonly nameOf: (stored: string) => string } | undefined;
 }
@@ -49,6 +59,8 @@ export interface OpenBaseOptions {
   readonly task: Task;
   /** Labels of a classifier; by default what the configuration says, else 2. Regression has one. */
   readonly labelCount?: number | undefined;
+  /** How frozen matrices are kept; by default as the checkpoint has them where it is quantised, else as float32. */
+  readonly storage?: Storage | undefined;
   /** Seed of random weights in place of a checkpoint. */
   readonly randomWeights?: number | undefined;
   /** Seed of a head that the checkpoint does not have. */
@@ -71,36 +83,81 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
 
   if (weightSeed !== undefined) {
     const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
+    const { storage = "float32" } = options;
+    const formed = formedMatrices(modules, storage, (stored) => prepared.read(stored));
+    const formLocations = prepareForms(prepared.key, formed);
+    const read = (given: string) => prepared.read(storedOf(given));
     return {
       ...common,
+      storage,
       folder: path.endsWith(".json") ? dirname(path) : path,
       newParameters: [],
-      locate: (stored) => prepared.locate(stored),
-      read: (given) => prepared.read(storedOf(given)),
+      locate: (stored) => formLocations.get(stored) ?? prepared.locate(stored),
+      read,
+      readRounded: (given) => rounded(formed, storedOf(given)) ?? read(given),
       source: undefined,
     };
   }
   if (path.endsWith(".json"))
     throw new DeltafitError("usage-invalid", `${quote(path)} is a configuration without weights.`, "Name the model's folder, or ask for random weights.");
-  const checkpoint = openCheckpoint(path);
+  const checkpoint = withFourBitTensors(openCheckpoint(path));
   const { nameOf, newParameters } = matchCheckpoint(checkpoint, model, modules);
   const missing = new Map(newParameters.map((parameter) => [parameter.stored, parameter]));
-  const prepared = await prepareWeights(checkpoint, [...storedParameters(modules)].map(({ stored }) => stored).filter((stored) => !missing.has(stored)), nameOf);
+  const storage = options.storage ?? storageOf(checkpoint);
+  const formed = formedMatrices(modules, storage, (stored) => checkpoint.readFloat32(nameOf(stored)), (stored) => checkpoint.fourBit.get(nameOf(stored)));
+  const formKey = await contentKey("source", checkpoint, formed.map((matrix) => nameOf(matrix.name)));
+  const formLocations = prepareForms(formKey, formed);
+  const asFloat32 = storedParameters(modules).map(({ stored }) => stored).filter((stored) => !missing.has(stored) && !formLocations.has(stored));
+  const prepared = await prepareWeights(checkpoint, asFloat32, nameOf);
+  const read = (given: string) => {
+    const stored = storedOf(given);
+    const fresh = missing.get(stored);
+    return fresh ? initialValue(fresh, headSeed) : checkpoint.readFloat32(nameOf(stored));
+  };
   return {
     ...common,
+    storage,
     folder: path,
     newParameters: newParameters.map((parameter) => parameter.name),
     locate(stored) {
       if (missing.has(stored)) throw untrainedHead(name, [...missing.keys()]);
-      return prepared(stored);
+      return formLocations.get(stored) ?? prepared(stored);
     },
-    read(given) {
-      const stored = storedOf(given);
-      const fresh = missing.get(stored);
-      return fresh ? initialValue(fresh, headSeed) : checkpoint.readFloat32(nameOf(stored));
-    },
+    read,
+    readRounded: (given) => rounded(formed, storedOf(given)) ?? read(given),
     source: { checkpoint, nameOf },
   };
+}
+
+/** The storage that a checkpoint comes in. */
+function storageOf({ fourBit }: FourBitCheckpoint): Storage {
+  return [...fourBit.values()][0]?.kind ?? "float32";
+}
+
+/**
+ * The frozen matrices that a storage applies to, in their forms.
+ * @param fourBitOf A matrix that the checkpoint has in four bits: its arrays serve as they are where they are of the kind asked for.
+ */
+function formedMatrices(
+  modules: ModuleTable,
+  storage: Storage,
+  read: (stored: string) => Float32Array,
+  fourBitOf: (stored: string) => FourBitTensor | undefined = () => undefined,
+): FormedMatrix[] {
+  const form = formOf(storage);
+  if (!form) return [];
+  return storableMatrices(modules).map(({ stored, shape }) => {
+    const own = fourBitOf(stored);
+    if (own?.kind !== storage) return { name: stored, shape, form, arrays: arraysOf(form, () => read(stored)) };
+    const arrays = { values: () => own.read().packed, scales: () => own.read().scales };
+    return { name: stored, shape, form: { kind: own.kind, blockSize: own.blockSize }, arrays };
+  });
+}
+
+/** The numbers of a matrix in its form; `undefined` for what is kept as float32. */
+function rounded(formed: readonly FormedMatrix[], stored: string): Float32Array | undefined {
+  const matrix = formed.find(({ name }) => name === stored);
+  return matrix && numbersOf(matrix.form, matrix.arrays, elementCount(matrix.shape));
 }
 
 /** What a configuration says of a model, before any weights: what `openBase` opens, and what counts and estimates need. */

@@ -26,7 +26,7 @@ export interface OwnModule<InputName extends string = string> {
 }
 
 /** An own module with its frozen weights: what `createAdapter` and `moduleObjective` take. */
-export interface ModuleBase<InputName extends string = string> extends Pick<Base, "modules" | "read" | "newParameters" | "settings" | "locate"> {
+export interface ModuleBase<InputName extends string = string> extends Pick<Base, "modules" | "read" | "readRounded" | "newParameters" | "settings" | "locate"> {
   readonly module: OwnModule<InputName>;
 }
 
@@ -59,12 +59,14 @@ export function openModule<InputName extends string>(
     if (value !== undefined) return value;
     throw new DeltafitError("checkpoint-mismatch", `The module has no parameter ${name}.`);
   };
+  const read = (name: string) => find(weights[modules.parameters.get(name)?.stored ?? name], name);
   return {
     module,
     modules,
     newParameters: [],
     settings: { task: "regression", labelCount: 1 },
-    read: (name) => find(weights[modules.parameters.get(name)?.stored ?? name], name),
+    read,
+    readRounded: read,
     locate: (stored) => find(locations.get(stored), stored),
   };
 }

@@ -7,6 +7,7 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { cacheFolder } from "../files/cache-folder.ts";
 import type { Checkpoint } from "../files/checkpoint.ts";
+import type { FourBitCheckpoint } from "../files/four-bit-checkpoint.ts";
 import { openSafetensors } from "../files/safetensors.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { WeightLocation } from "../runtime/session.ts";
@@ -17,18 +18,20 @@ const formatVersion = 1;
 
 /** Finds, or makes, the float32 values of tensors given by their stored names. */
 export async function prepareWeights(
-  checkpoint: Checkpoint,
+  checkpoint: FourBitCheckpoint,
   stored: readonly string[],
   nameOf: (stored: string) => string,
 ): Promise<(stored: string) => WeightLocation> {
-  const converted = stored.filter((name) => checkpoint.tensors.get(nameOf(name))?.dtype !== "float32");
+  const converted = stored.filter(
+    (name) => checkpoint.tensors.get(nameOf(name))?.dtype !== "float32" || checkpoint.fourBit.has(nameOf(name)),
+  );
   const direct = (name: string): WeightLocation => {
     const tensor = checkpoint.tensors.get(nameOf(name));
     if (!tensor) throw internalError(`the checkpoint was not checked for ${name}.`);
     return { path: tensor.path, offset: tensor.offset, byteLength: tensor.byteLength };
   };
   if (converted.length === 0) return direct;
-  const path = preparedPath(await contentKey(checkpoint, converted.map(nameOf)));
+  const path = preparedPath(await contentKey(`float32 ${formatVersion}`, checkpoint, converted.map(nameOf)));
   if (!fs.existsSync(path))
     writePrepared(
       path,
@@ -74,9 +77,9 @@ export function locationsIn(path: string): ReadonlyMap<string, WeightLocation> {
   return new Map([...tensors].map(([name, { offset, byteLength }]) => [name, { path, offset, byteLength }]));
 }
 
-/** Hash of what the prepared file depends on: the form, the tensors' names and the bytes of the files that hold them. */
-async function contentKey(checkpoint: Checkpoint, names: readonly string[]): Promise<string> {
-  const hash = createHash("sha256").update(`float32 ${formatVersion}\n${names.join("\n")}\n`);
+/** Hash of what a prepared file depends on: its kind, the tensors' names and the bytes of the files that hold them. */
+export async function contentKey(kind: string, checkpoint: Checkpoint, names: readonly string[]): Promise<string> {
+  const hash = createHash("sha256").update(`${kind}\n${names.join("\n")}\n`);
   const paths = new Set(names.flatMap((name) => checkpoint.tensors.get(name)?.path ?? []));
   for (const path of [...paths].sort()) hash.update(await digestOf(path));
   return hash.digest("hex").slice(0, 40);

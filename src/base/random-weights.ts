@@ -13,7 +13,7 @@ export function randomWeights(
   parameters: readonly BaseParameter[],
   seed: number,
   initialValue: (parameter: BaseParameter, seed: number) => Float32Array,
-): { locate: (stored: string) => WeightLocation; read: (stored: string) => Float32Array } {
+): { key: string; locate: (stored: string) => WeightLocation; read: (stored: string) => Float32Array } {
   const names = parameters.map(({ stored, shape }) => `${stored} ${shape.join()}`).join("\n");
   const key = createHash("sha256").update(`random 1 ${seed}\n${JSON.stringify(configuration)}\n${names}`).digest("hex").slice(0, 40);
   const path = preparedPath(key);
@@ -24,6 +24,7 @@ export function randomWeights(
     );
   const locations = locationsIn(path);
   return {
+    key,
     locate(stored) {
       const location = locations.get(stored);
       if (!location) throw internalError(`there are no random weights for ${stored}.`);

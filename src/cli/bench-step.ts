@@ -44,7 +44,7 @@ export const benchStep = defineCommand({
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const startMs = performance.now();
   const { batchSize, sequenceLength, repeat, seed, method, threads, task, recompute } = values;
-  const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task);
+  const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task, values);
   if (sequenceLength > base.model.maximumPositions)
     throw new DeltafitError(
       "usage-invalid",

@@ -107,7 +107,7 @@ async function openForeign(
   const wanted: Task =
     task ?? (labelCount === undefined ? "causal-lm" : labelCount === 1 ? "regression" : "classification");
   const found = await findModel(model, terminal);
-  const base = await openModel(found, wanted, wanted === "classification" ? labelCount : undefined);
+  const base = await openModel(found, wanted, wanted === "classification" ? { labelCount } : {});
   return { base, ...adoptForeignAdapter(opened, base, { alpha }) };
 }
 

@@ -13,7 +13,7 @@ import { dataFlags, describeReport, loadDataset } from "./data-set.ts";
 import { choice, names, optional, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { endTokenOf, openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
-import { adapterFlags, modelFlags, taskNames, threadFlags } from "./shared-flags.ts";
+import { adapterFlags, modelFlags, taskNames, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { describeSeconds } from "./training-view.ts";
 
@@ -30,6 +30,7 @@ const flags = {
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of a batch"),
   sequenceLength: optional(wholeNumber(1), "Data:", "longest row in tokens", "512, or what the model can"),
   metrics: optional(names(), "Output:", "only these", "all of the task"),
+  ...storageFlags,
   ...threadFlags,
 } satisfies FlagTable;
 

@@ -13,7 +13,7 @@ import type { CommandResult } from "./command.ts";
 import { numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
-import { adapterFlags, modelFlags, threadFlags } from "./shared-flags.ts";
+import { adapterFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 const promptGroup = "Prompt (one of them):";
@@ -39,6 +39,7 @@ const flags = {
   maxNewTokens: withDefault(wholeNumber(1), endGroup, 128, "tokens at most"),
   stop: optional(texts("TEXT"), endGroup, "end before this text; may be repeated"),
   stream: switched("Output:", "print the text as it comes"),
+  ...storageFlags,
   ...threadFlags,
 } satisfies FlagTable;
 

@@ -1,5 +1,6 @@
 /** @file `deltafit memory`: what a run would need, from config.json alone, beside full fine-tuning. */
 import { openShape } from "../base/base.ts";
+import { savedBytes } from "../base/weight-storage.ts";
 import type { BaseShape } from "../base/base.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { countParameters, estimateMemory, fullFineTuning } from "../memory/estimate.ts";
@@ -70,7 +71,7 @@ const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
 ];
 
 function figuresOf({ model, modules, settings }: BaseShape, method: BoundMethod, values: Values) {
-  const { batchSize, sequenceLength, recompute } = values;
+  const { batchSize, sequenceLength, recompute, storage = "float32" } = values;
   const parts = partsOf(model, sequenceLength, batchSize);
   const { graph } = buildTrainingGraph({
     model,
@@ -87,7 +88,10 @@ function figuresOf({ model, modules, settings }: BaseShape, method: BoundMethod,
     trainableParameters,
     headParameters,
     adapterBytes: (trainableParameters + headParameters) * Float32Array.BYTES_PER_ELEMENT,
-    bytes: estimateMemory({ modules, method, graph, batchSize, length: sequenceLength, ...parts }),
+    bytes: estimateMemory({
+      ...{ modules, method, graph, batchSize, length: sequenceLength, ...parts },
+      savedBytes: savedBytes(modules, storage, new Set(method.parameters.map(({ key }) => key))),
+    }),
   };
 }
 

@@ -11,7 +11,7 @@ import type { FlagTable, FlagValues } from "./flags.ts";
 import { probeLogits } from "./logits-probe.ts";
 import { openAdaptedModel } from "./model.ts";
 import { checkOutputFolder } from "./output-folder.ts";
-import { adapterFlags, modelFlags, taskNames } from "./shared-flags.ts";
+import { adapterFlags, modelFlags, storageFlags, taskNames } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { writeTrainingNotes } from "./training-notes.ts";
 
@@ -26,6 +26,7 @@ const flags = {
     "as-stored",
     "how weights are written",
   ),
+  ...storageFlags,
 } satisfies FlagTable;
 
 export const merge = defineCommand({
@@ -49,6 +50,10 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   if (changedWith.length > 0)
     terminal.warn(
       `merging also changes ${changedWith.join(", ")}, which share an adapted tensor: the merged model differs from base and adapter`,
+    );
+  if (base.storage !== "float32")
+    terminal.note(
+      `the difference is to the base as ${base.storage}; merged matrices are made from the checkpoint's own numbers and are not ${base.storage}`,
     );
   const maxAbsLogitDifference = await measureDifference(base, adapters, out);
   return {

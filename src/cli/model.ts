@@ -4,7 +4,7 @@ import { inspectAdapter } from "../adapters/inspect.ts";
 import { loadAdapter } from "../adapters/folder.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import { openBase } from "../base/base.ts";
-import type { Base } from "../base/base.ts";
+import type { Base, OpenBaseOptions } from "../base/base.ts";
 import { resolveAdapterFolder, resolveModelFolder } from "../files/hub.ts";
 import type { HubOptions } from "../files/hub.ts";
 import { assertTokenizerFits, loadTokenizer } from "../files/tokenizer.ts";
@@ -49,12 +49,15 @@ function hubOptions(terminal: Terminal): HubOptions {
   };
 }
 
+/** How a model is opened, besides what it is opened for. */
+export type StorageOptions = Pick<OpenBaseOptions, "storage">;
+
 export function openModel(
   { path, name, randomWeights }: FoundModel,
   task: Task,
-  labelCount?: number,
+  { labelCount, storage }: StorageOptions & { readonly labelCount?: number | undefined } = {},
 ): Promise<Base> {
-  return openBase({ path, name, task, labelCount, randomWeights });
+  return openBase({ path, name, task, labelCount, randomWeights, storage });
 }
 
 /** The tokenizer in the model's folder. @throws DeltafitError `tokenizer-mismatch` where it has ids beyond the model's. */
@@ -89,7 +92,7 @@ export async function openAdaptedModel(
     readonly model: string | undefined;
     readonly adapter: readonly string[] | undefined;
     readonly task?: Task | undefined;
-  },
+  } & StorageOptions,
   terminal: Terminal,
 ): Promise<AdaptedModel> {
   const model = await findModel(given.model, terminal);
@@ -108,7 +111,10 @@ export async function openAdaptedModel(
     notes?.labelCount ??
     descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
   const task = given.task ?? notes?.task ?? taskOfAdapter(last?.taskType, labelCount);
-  const base = await openModel(model, task, task === "regression" ? undefined : labelCount);
+  const base = await openModel(model, task, {
+    labelCount: task === "regression" ? undefined : labelCount,
+    storage: given.storage,
+  });
   const adapters = folders.map((folder, index) =>
     loadAdapter(folder, base, index === 0 ? "default" : `adapter-${index + 1}`),
   );

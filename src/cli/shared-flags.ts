@@ -13,6 +13,7 @@ import {
   withDefault,
 } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
+import { storageNames } from "../base/weight-storage.ts";
 import { methodNames } from "./methods.ts";
 
 /** The tasks that an architecture has a head for. */
@@ -94,11 +95,21 @@ export const threadFlags = {
   threads: optional(wholeNumber(1), machineGroup, "threads", "one for each physical core"),
 } satisfies FlagTable;
 
+/** For every command that runs a model. */
+export const storageFlags = {
+  storage: optional(
+    choice(storageNames),
+    machineGroup,
+    "how frozen matrices are kept",
+    "as the checkpoint has them if it is quantised, else float32",
+  ),
+} satisfies FlagTable;
+
 export const machineFlags = {
   ...threadFlags,
   recompute: switched(machineGroup, "compute layers again in the backward pass, for less memory"),
   device: withDefault(choice(["cpu"], soFar), machineGroup, "cpu", "where the model runs"),
-  storage: withDefault(choice(["float32"], soFar), machineGroup, "float32", "how frozen weights are kept"),
+  ...storageFlags,
   compute: withDefault(
     choice(["float32"], soFar),
     machineGroup,

@@ -14,7 +14,7 @@ import type { DataSource } from "./data-set.ts";
 import type { FlagValues } from "./flags.ts";
 import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
 import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
-import type { FoundModel } from "./model.ts";
+import type { FoundModel, StorageOptions } from "./model.ts";
 import type { Terminal } from "./terminal.ts";
 import type { trainFlags } from "./train-flags.ts";
 import { fingerprintOf } from "./training-notes.ts";
@@ -44,7 +44,7 @@ const usualEpochs = 3;
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
   const { task, alpaca, trainOnPrompt } = values;
   const model = await findModel(values.model, terminal, values.randomWeights);
-  const first = await openModel(model, task);
+  const first = await openModel(model, task, values);
   const tokenizer = openTokenizer(first);
   const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer);
   const eosTokenId = endTokenOf(tokenizer, first);
@@ -61,7 +61,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     ? { labelNames: first.labels, labelCount: first.settings.labelCount }
     : {};
   const data = loadDataset({ ...source, ...trained }, tokenizer, terminal);
-  const base = await withLabelCount(first, model, data);
+  const base = await withLabelCount(first, model, data, values);
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
   const adapter = createAdapterFromFlags(base, values.method, values, values.seed);
@@ -106,9 +106,14 @@ function hasTrainedHead({ modules, newParameters, source }: Base): boolean {
   return source !== undefined && modules.headModules.length > 0 && !newParameters.some(isOfHead);
 }
 
-async function withLabelCount(base: Base, model: FoundModel, { labels }: Dataset): Promise<Base> {
+async function withLabelCount(
+  base: Base,
+  model: FoundModel,
+  { labels }: Dataset,
+  { storage }: StorageOptions,
+): Promise<Base> {
   if (labels === undefined || labels.count === base.settings.labelCount) return base;
-  return openModel(model, base.settings.task, labels.count);
+  return openModel(model, base.settings.task, { labelCount: labels.count, storage });
 }
 
 /** The data that --eval-data names, else what a data folder holds for it. */

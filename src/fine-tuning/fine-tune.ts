@@ -183,7 +183,7 @@ function newProgress(): TrainingProgress<BatchCursor> {
 
 /** What the numbers of a run depend on: a state of other settings is not resumed. */
 function settingsOf(
-  { plan, batchSize, seed, data, weightDecay, clip, loraPlus, groupByLength = false }: FineTuneOptions,
+  { base, plan, batchSize, seed, data, weightDecay, clip, loraPlus, groupByLength = false }: FineTuneOptions,
   graph: string,
 ): TrainingState["settings"] {
   const { steps, accumulate, learningRate, schedule, warmup } = plan;
@@ -196,6 +196,7 @@ function settingsOf(
     clip: clip ?? null,
     ...loraPlus,
     graph,
+    storage: base.storage,
   };
 }
 

@@ -9,6 +9,7 @@ import type { Dimension, Shape } from "./dimension.ts";
 import { attributeText, isOperation } from "./graph.ts";
 import type { Node, OperationAttributes, OperationName, Value, ValueType } from "./graph.ts";
 import { operations } from "./operations/index.ts";
+import type { WeightForm } from "./weight-form.ts";
 
 /** Settings of a matrix product; what is left out is ONNX's default. */
 export interface GemmOptions {
@@ -27,9 +28,9 @@ export class GraphBuilder {
     return this.#leaf("Input", { name }, { dtype, shape });
   }
 
-  /** A frozen float32 tensor of the base model. */
-  weight(name: string, shape: readonly number[]): Value {
-    return this.#leaf("Weight", { name }, { dtype: "float32", shape });
+  /** A frozen float32 tensor of the base model; with a form, it is kept in that form and rounded accordingly. */
+  weight(name: string, shape: readonly number[], form?: WeightForm): Value {
+    return this.#leaf("Weight", form ? { name, form } : { name }, { dtype: "float32", shape });
   }
 
   constant(dtype: DataType, shape: readonly number[], data: readonly number[]): Value {

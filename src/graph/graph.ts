@@ -5,6 +5,7 @@
  */
 import type { DataType } from "../tensor/tensor.ts";
 import type { Dimension, Shape } from "./dimension.ts";
+import type { WeightForm } from "./weight-form.ts";
 
 /**
  * Every operation and its attributes. Names and meanings are ONNX's own wherever ONNX (or ONNX Runtime's
@@ -13,8 +14,8 @@ import type { Dimension, Shape } from "./dimension.ts";
 export interface OperationAttributes {
   /** A tensor given at every run. */
   Input: { readonly name: string };
-  /** A frozen tensor of the base model, by its name in the checkpoint. */
-  Weight: { readonly name: string };
+  /** A frozen tensor of the base model, by its name in the checkpoint; kept as float32 numbers where no form is given. */
+  Weight: { readonly name: string; readonly form?: WeightForm };
   /** A small literal, row-major. */
   Constant: { readonly data: readonly number[] };
 

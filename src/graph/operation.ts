@@ -6,6 +6,7 @@ import type { DataType } from "../tensor/tensor.ts";
 import type { Dimension, DimensionValues, Shape } from "./dimension.ts";
 import type { Node, OperationAttributes, OperationName, Value, ValueType } from "./graph.ts";
 import type { GraphBuilder } from "./builder.ts";
+import type { PartName } from "./weight-form.ts";
 
 /** The record of one operation. */
 export interface Operation<K extends OperationName> {
@@ -58,6 +59,8 @@ export interface LoweringTarget {
   readonly output: (index: number) => string;
   /** Name for the given output even where nothing uses it. */
   readonly requiredOutput: (index: number) => string;
+  /** Name of one array of a weight that is kept in a form. */
+  readonly weightPart: (weight: Node<"Weight">, part: PartName) => string;
   /** A fresh name for an intermediate value; with its type, its memory can be reused for others of equal type. */
   readonly intermediate: (hint: string, type?: ValueType) => string;
   readonly emit: (

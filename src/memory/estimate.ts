@@ -63,6 +63,8 @@ export interface MemoryRequest {
   /** Row blocks of attention of the graph. */
   readonly attentionBlocks: number;
   readonly lossChunks: number;
+  /** Bytes that the storage of frozen matrices saves against float32. */
+  readonly savedBytes?: number | undefined;
 }
 
 const float32Bytes = 4;
@@ -79,6 +81,7 @@ export function estimateMemory({
   length,
   attentionBlocks,
   lossChunks,
+  savedBytes = 0,
 }: MemoryRequest): MemoryBytes {
   const dimensions = new Map<string, number>([
     ["batch", batchSize],
@@ -94,7 +97,7 @@ export function estimateMemory({
     method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
   );
   const bytes = {
-    weights: (counts.baseParameters - replaced) * float32Bytes,
+    weights: (counts.baseParameters - replaced) * float32Bytes - savedBytes,
     gradients: trained * float32Bytes,
     optimizer: 3 * trained * float32Bytes,
     activations: peakBytes - workspaceBytes,

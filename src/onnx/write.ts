@@ -12,10 +12,14 @@ import type { Graph, Node, OperationName, Value, ValueType } from "../graph/grap
 import { onnxDataType } from "../graph/operation.ts";
 import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/operation.ts";
 import { operationOf } from "../graph/operations/index.ts";
+import { lowerStoredValue, storedMatrix } from "../graph/operations/stored-matrix.ts";
+import type { StoredMatrix } from "../graph/operations/stored-matrix.ts";
+import { partsOf } from "../graph/weight-form.ts";
+import type { PartName } from "../graph/weight-form.ts";
 import { attributeType, encodeModel, externalLocation } from "./schema.ts";
 import type { AttributeMessage, NodeMessage, TensorMessage, ValueInfoMessage } from "./schema.ts";
 
-/** Where a weight's bytes lie: `file` is a plain name in the model's own folder. */
+/** Where the bytes of a weight, or of one array of it, lie: `file` is a plain name in the model's own folder. */
 export interface ExternalTensor {
   readonly file: string;
   readonly offset: number;
@@ -26,14 +30,17 @@ export interface ExternalTensor {
 const operatorSet = 23;
 const irVersion = 10;
 
-/** The bytes of an .onnx file. `locate` says where a weight's float32 values lie. */
-export function writeOnnx(graph: Graph, locate: (name: string) => ExternalTensor): Uint8Array {
-  const writer = new ModelWriter(graph);
-  return writer.write(locate);
+/** Says where a weight's float32 values lie, or one array of a weight that the graph keeps in another form. */
+export type LocateWeight = (name: string, part?: PartName) => ExternalTensor;
+
+/** The bytes of an .onnx file. */
+export function writeOnnx(graph: Graph, locate: LocateWeight): Uint8Array {
+  return new ModelWriter(graph, locate).write();
 }
 
 class ModelWriter {
   readonly #graph: Graph;
+  readonly #locate: LocateWeight;
   readonly #used = new Set<Value>();
   readonly #names = new Map<Value, string>();
   readonly #nodes: NodeMessage[] = [];
@@ -48,8 +55,9 @@ class ModelWriter {
   #intermediates = 0;
   readonly #intermediateTypes: ValueInfoMessage[] = [];
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, locate: LocateWeight) {
     this.#graph = graph;
+    this.#locate = locate;
     for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
     for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")])
       this.#givenNames.add(node.attributes.name);
@@ -60,8 +68,8 @@ class ModelWriter {
     }
   }
 
-  write(locate: (name: string) => ExternalTensor): Uint8Array {
-    for (const node of this.#graph.nodes) this.#writeNode(node, locate);
+  write(): Uint8Array {
+    for (const node of this.#graph.nodes) this.#writeNode(node);
     const outputs = this.#graph.outputs.map(({ name, value }) => {
       const own = this.#nameOf(value);
       if (own !== name) this.#emit("Identity", [own], [name]);
@@ -94,14 +102,17 @@ class ModelWriter {
     return [...named.map(([value, name]) => valueInfo(name, value)), ...this.#intermediateTypes];
   }
 
-  #writeNode<K extends OperationName>(node: Node<K>, locate: (name: string) => ExternalTensor): void {
+  #writeNode<K extends OperationName>(node: Node<K>): void {
     const [output] = node.outputs;
     if (output && isOperation(node, "Input")) {
       this.#names.set(output, node.attributes.name);
       this.#inputs.push(valueInfo(node.attributes.name, output));
     } else if (output && isOperation(node, "Weight")) {
-      this.#names.set(output, node.attributes.name);
-      this.#initializers.set(node.attributes.name, externalWeight(output, node.attributes.name, locate));
+      const { name, form } = node.attributes;
+      // As float32 numbers such a weight exists only where something needs it so.
+      if (form) return;
+      this.#names.set(output, name);
+      this.#initializers.set(name, externalWeight(output, name, this.#locate(name)));
     } else if (output && isOperation(node, "Constant")) {
       const shape = output.shape.map((extent) => numeric(extent, "a literal"));
       this.#names.set(output, this.#constant(output.dtype, shape, node.attributes.data));
@@ -121,6 +132,7 @@ class ModelWriter {
       },
       output: (index) => output(index, false),
       requiredOutput: (index) => output(index, true),
+      weightPart: (weight, part) => this.#weightPart(weight, part),
       intermediate: (hint, type) => {
         const name = this.#intermediate(hint);
         if (type) this.#intermediateTypes.push(valueInfo(name, type));
@@ -138,10 +150,31 @@ class ModelWriter {
   #nameOf(value: Value): string {
     const known = this.#names.get(value);
     if (known !== undefined) return known;
+    const stored = storedMatrix(value);
+    if (stored) return this.#storedValue(value, stored);
     const suffix = value.outputIndex === 0 ? "" : `.${value.outputIndex}`;
     const name = this.#fresh(`${value.node.operation}_${value.node.id}${suffix}`);
     this.#names.set(value, name);
     return name;
+  }
+
+  #storedValue(value: Value, stored: StoredMatrix): string {
+    const { name } = stored.node.attributes;
+    this.#names.set(value, name);
+    this.#intermediateTypes.push(valueInfo(name, value));
+    lowerStoredValue(this.#target(stored.node), stored, name);
+    return name;
+  }
+
+  #weightPart({ attributes: { name, form }, outputs: [output] }: Node<"Weight">, part: PartName): string {
+    if (!form || !output) throw internalError(`the weight ${name} is kept in no form.`);
+    const partName = this.#fresh(`${name}.${part}`);
+    const type = partsOf(
+      form,
+      output.shape.map((extent) => numeric(extent, `the weight ${name}`)),
+    )[part];
+    this.#initializers.set(partName, externalWeight(type, partName, this.#locate(name, part)));
+    return partName;
   }
 
   #intermediate(hint: string): string {
@@ -269,8 +302,8 @@ function trimEnd(names: readonly string[]): string[] {
   return names.slice(0, last + 1);
 }
 
-function externalWeight(value: Value, name: string, locate: (name: string) => ExternalTensor): TensorMessage {
-  const { file, offset, byteLength } = locate(name);
+function externalWeight(value: ValueType, name: string, location: ExternalTensor): TensorMessage {
+  const { file, offset, byteLength } = location;
   const dims = value.shape.map((extent) => numeric(extent, `the weight ${name}`));
   const expected = dims.reduce((a, b) => a * b, 1) * bytesPerElement[value.dtype];
   if (expected !== byteLength)

@@ -7,6 +7,7 @@ import { DeltafitError, internalError } from "../errors.ts";
 import { bindDimensions } from "../graph/dimension.ts";
 import { nodesOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
+import { withWeightForms } from "../graph/stored-weights.ts";
 import { writeOnnx } from "../onnx/write.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -23,8 +24,10 @@ async function createSession(
   const folder = join(cacheFolder(), "sessions", `${process.pid}-${randomBytes(6).toString("hex")}`);
   await mkdir(folder, { recursive: true });
   try {
-    const modelPath = await writeModelFolder(graph, locate, folder);
-    const session = await ort.InferenceSession.create(modelPath, sessionOptions(options));
+    const stored = withWeightForms(graph, (weight) => locate(weight).form);
+    const modelPath = await writeModelFolder(stored, locate, folder);
+    const isStored = nodesOf(stored, "Weight").some(({ attributes }) => attributes.form !== undefined);
+    const session = await ort.InferenceSession.create(modelPath, sessionOptions(options, isStored));
     return wrap(graph, session);
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
@@ -47,8 +50,11 @@ async function writeModelFolder(
   folder: string,
 ): Promise<string> {
   const files = new Map<string, string>();
-  const model = writeOnnx(graph, (name) => {
-    const { path, offset, byteLength } = locate(name);
+  const model = writeOnnx(graph, (name, part) => {
+    const weight = locate(name);
+    const array = part === "scales" ? weight.scales : weight;
+    if (!array) throw internalError(`the weight ${name} has no scales.`);
+    const { path, offset, byteLength } = array;
     const file = files.get(path) ?? `weights-${files.size}.bin`;
     files.set(path, file);
     return { file, offset, byteLength };
@@ -81,7 +87,17 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
   }
 }
 
-function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.InferenceSession.SessionOptions {
+/**
+ * Matrices that are kept in a form are decoded for each product anew. Two passes of the runtime would undo that:
+ * folding of constants decodes them once and for all, and merging of equal nodes keeps what the forward pass decoded
+ * for the backward pass.
+ */
+const undoingDecoding = "ConstantFolding;CommonSubexpressionElimination";
+
+function sessionOptions(
+  { threads = 0, profilePrefix }: SessionOptions,
+  hasStoredMatrices: boolean,
+): ort.InferenceSession.SessionOptions {
   return {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,
@@ -93,7 +109,10 @@ function sessionOptions({ threads = 0, profilePrefix }: SessionOptions): ort.Inf
     // Whatever the runtime would log as an error also reaches the caller as one.
     logSeverityLevel: 4,
     // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each.
-    extra: { session: { disable_prepacking: "1" } },
+    extra: {
+      session: { disable_prepacking: "1" },
+      ...(hasStoredMatrices ? { optimization: { disable_specified_optimizers: undoingDecoding } } : {}),
+    },
     ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
   };
 }

@@ -3,6 +3,7 @@
  * places of weights; which runtime and which device stand behind is known only in this room.
  */
 import type { Graph } from "../graph/graph.ts";
+import type { WeightForm } from "../graph/weight-form.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** A graph ready to run. Weights are shared with other sessions over the same files. */
@@ -13,11 +14,19 @@ export interface Session {
   dispose(): Promise<void>;
 }
 
-/** Where the bytes of a weight lie on disk: little-endian values in row-major order. */
-export interface WeightLocation {
+/** Where an array lies on disk: little-endian values in row-major order. */
+export interface ArrayLocation {
   readonly path: string;
   readonly offset: number;
   readonly byteLength: number;
+}
+
+/** Where the bytes of a weight lie on disk: float32 values, or those of its form. */
+export interface WeightLocation extends ArrayLocation {
+  /** How the matrix is kept, where it is not as float32 values. */
+  readonly form?: WeightForm | undefined;
+  /** The scales of a form that has them. */
+  readonly scales?: ArrayLocation | undefined;
 }
 
 export interface SessionOptions {

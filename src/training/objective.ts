@@ -79,6 +79,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   const { model, settings } = base;
   const { packed, supervisedTokens } = options;
   if (packed === true) checkPackable([...frozen, ...adapters]);
+  refuseTrainingRounded(base, adapters);
   const taskGraph = buildTrainingGraph({
     model,
     settings,
@@ -117,6 +118,20 @@ function checkPackable(adapters: readonly Omit<TaskAdapter, "trainable">[]): voi
     `The adapter ${JSON.stringify(adapter.name)} puts virtual tokens in front of every row, so a row cannot hold several examples.`,
     "Train without packing; grouping by length saves most of the padding as well.",
   );
+}
+
+/** What is trained moves in steps far smaller than what a rounded matrix can hold. */
+function refuseTrainingRounded(base: Base, adapters: LanguageObjectiveOptions["adapters"]): void {
+  for (const { method } of adapters)
+    for (const { key } of method.parameters) {
+      const parameter = base.modules.parameters.get(key);
+      if (!parameter || base.newParameters.includes(key) || !base.locate(parameter.stored).form) continue;
+      throw new DeltafitError(
+        "usage-invalid",
+        `The matrix ${key} would be trained, but the base keeps it as ${base.storage}.`,
+        "Keep the base as float32, or train an adapter beside the matrix.",
+      );
+    }
 }
 
 /** The inputs of the constants of all adapters. */

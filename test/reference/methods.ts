@@ -44,7 +44,7 @@ import { canonicalName, checkCondensed, recordedName, withRecordedValues } from 
 import { CaseSkipped, skipOn } from "./section.ts";
 import type { ReferenceCase, ReferenceFolders, ReferenceSection } from "./section.ts";
 
-const caseSchema = z.looseObject({
+export const caseSchema = z.looseObject({
   base: z.string(),
   task: z.string(),
   settings: z.looseObject({ subset: z.string().optional() }),
@@ -83,7 +83,7 @@ const caseSchema = z.looseObject({
 type CaseInfo = z.output<typeof caseSchema>;
 
 /** A case as its files describe it, opened. */
-interface MethodCase {
+export interface MethodCase {
   readonly folder: string;
   readonly info: CaseInfo;
   readonly base: Base;
@@ -172,7 +172,7 @@ async function startingAdapter({ folder, info, base }: MethodCase): Promise<Adap
 }
 
 /** Training in ten steps; and the same gradient from a graph that is cut into parts as for long batches. */
-async function checkTraining(opened: MethodCase, adapter: Adapter): Promise<void> {
+export async function checkTraining(opened: MethodCase, adapter: Adapter): Promise<void> {
   const nameOf = peftNames(adapter, opened.base);
   await withTrainer(opened, adapter, nameOf, isWhole, async (trainer) => {
     await checkGradients(opened, trainer, nameOf);
@@ -298,10 +298,9 @@ async function checkTrained(
   adapter: Adapter,
   nameOf: PeftNames,
 ): Promise<void> {
-  const wantedLogits = floats(expected, "trained_logits");
+  // Cases of quantised bases record neither these logits nor which trained parameters follow rounding noise alone.
+  if (!expected.has("trained_logits")) return;
   const wanted = trainedAdapter(join(folder, "trained"), adapter, base);
-  const stored = await computeLogits(base, [wanted], batch);
-  compareOutput("trained, loaded: logits", stored, "logits", wantedLogits, batch, tolerance);
   const recorded = withRecordedValues(wanted, base, folder, "trained_trainable.safetensors");
   const driven = new Set(Object.keys(info.fp64_gap?.trained ?? {}).map(canonicalName));
   for (const entry of adapter.layout.entries) {
@@ -317,6 +316,9 @@ async function checkTrained(
       tolerances.trained,
     );
   }
+  const wantedLogits = floats(expected, "trained_logits");
+  const stored = await computeLogits(base, [wanted], batch);
+  compareOutput("trained, loaded: logits", stored, "logits", wantedLogits, batch, tolerance);
   const computed = await computeLogits(base, [adapter], batch);
   const bound = widened(tolerances.trained, info.fp64_gap?.trained_logits);
   compareOutput("trained_logits", computed, "logits", wantedLogits, batch, bound);

@@ -6,7 +6,6 @@ import type { ReferenceCase, ReferenceSection } from "./section.ts";
 
 const subjects = {
   multi: "arithmetic on adapters is not implemented yet",
-  quant: "quantised bases are not implemented yet",
   memory: "parameter counts of other methods and models are not implemented yet",
 } as const;
 

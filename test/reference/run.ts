@@ -15,6 +15,7 @@ import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
 import { optimisers } from "./optimisers.ts";
 import { pending } from "./pending.ts";
+import { quantised } from "./quantised.ts";
 import { CaseSkipped } from "./section.ts";
 import type { ReferenceCase, ReferenceSection } from "./section.ts";
 
@@ -25,6 +26,7 @@ const sections: readonly ReferenceSection[] = [
   draws,
   optimisers,
   metrics,
+  quantised,
   pending,
 ];
 

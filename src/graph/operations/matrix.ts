@@ -1,9 +1,11 @@
 /** @file Matrix products. */
 import { internalError } from "../../errors.ts";
 import { broadcastShapes, evaluateDimension } from "../dimension.ts";
-import type { HostArray, Operation } from "../operation.ts";
+import type { Node } from "../graph.ts";
+import type { HostArray, LoweringTarget, Operation } from "../operation.ts";
 import { arrayOf, describe, inputOf, outputGradient, required } from "./inputs.ts";
 import { broadcastTo } from "./elementwise.ts";
+import { lowerStoredValue, storedMatrix } from "./stored-matrix.ts";
 
 /** Plain product of one pair of matrices, read through strides so that transposes need no copy. */
 function product(
@@ -68,6 +70,16 @@ export const MatMul: Operation<"MatMul"> = {
   },
 };
 
+/** Name of a factor of a product; a stored matrix is made for this product alone, and gone after it. */
+function factor(node: Node<"Gemm">, index: 0 | 1, target: LoweringTarget): string {
+  const value = inputOf(node, index);
+  const stored = storedMatrix(value);
+  if (!stored) return target.input(index);
+  const name = target.intermediate("matrix", value);
+  lowerStoredValue(target, stored, name);
+  return name;
+}
+
 export const Gemm: Operation<"Gemm"> = {
   infer(inputs, { transA, transB }) {
     const [a, b, c] = [required(inputs, 0, "Gemm"), required(inputs, 1, "Gemm"), inputs[2]];
@@ -117,7 +129,8 @@ export const Gemm: Operation<"Gemm"> = {
     const scaled = node.inputs[2] && beta !== 1 && (inner === 0 || typeof inner === "string");
     const c = scaled ? target.intermediate("scaled") : target.input(2);
     if (scaled) target.emit("Mul", [target.input(2), target.constant("float32", [], [beta])], [c]);
-    target.emit("Gemm", [target.input(0), target.input(1), ...(c === "" ? [] : [c])], [target.output(0)], {
+    const inputs = [factor(node, 0, target), factor(node, 1, target), ...(c === "" ? [] : [c])];
+    target.emit("Gemm", inputs, [target.output(0)], {
       alpha: { float: alpha },
       beta: { float: scaled ? 1 : beta },
       transA,

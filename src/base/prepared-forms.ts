@@ -1,0 +1,63 @@
+/**
+ * @file Frozen matrices in other forms than float32, in a file of the cache: made once, one matrix in memory at a time,
+ * and then mapped by every session of every process.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { writeSafetensors } from "../files/safetensors-write.ts";
+import type { StreamedEntry } from "../files/safetensors-write.ts";
+import { partsOf } from "../graph/weight-form.ts";
+import type { PartName, WeightForm } from "../graph/weight-form.ts";
+import type { WeightLocation } from "../runtime/session.ts";
+import { internalError } from "../errors.ts";
+import { locationsIn, preparedPath } from "./prepared-weights.ts";
+import type { FormArrays } from "./weight-storage.ts";
+
+/** Bumped when the form of prepared files changes. */
+const formatVersion = 1;
+
+/** A matrix to keep in a form. */
+export interface FormedMatrix {
+  /** Its stored name. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly form: WeightForm;
+  readonly arrays: FormArrays;
+}
+
+/**
+ * Where the matrices lie in their forms, making them where they are not in the cache yet.
+ * @param sourceKey Hash of what the numbers come from.
+ */
+export function prepareForms(
+  sourceKey: string,
+  matrices: readonly FormedMatrix[],
+): ReadonlyMap<string, WeightLocation> {
+  if (matrices.length === 0) return new Map();
+  const description = matrices.map(({ name, form }) => `${name} ${JSON.stringify(form)}`).join("\n");
+  const key = createHash("sha256").update(`forms ${formatVersion}\n${sourceKey}\n${description}`).digest("hex");
+  const path = preparedPath(key.slice(0, 40));
+  if (!fs.existsSync(path)) writeSafetensors(path, matrices.flatMap(entriesOf));
+  const locations = locationsIn(path);
+  return new Map(
+    matrices.map(({ name, form }) => {
+      const [values, scales] = [locations.get(partKey(name, "values")), locations.get(partKey(name, "scales"))];
+      if (!values) throw internalError(`the prepared file has no ${name}.`);
+      return [name, { ...values, form, scales }];
+    }),
+  );
+}
+
+const partKey = (name: string, part: PartName): string => `${name}.${part}`;
+
+function entriesOf({ name, shape, form, arrays }: FormedMatrix): StreamedEntry[] {
+  return Object.entries(partsOf(form, shape)).map(([part, type]) => ({
+    name: `${name}.${part}`,
+    dtype: type.dtype,
+    shape: type.shape,
+    *chunks() {
+      const array = part === "scales" ? arrays.scales() : arrays.values();
+      yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    },
+  }));
+}

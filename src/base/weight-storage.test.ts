@@ -1,0 +1,82 @@
+/** @file A base whose frozen matrices are kept in other forms: which ones are, what they stand for, and the cache. */
+import fs from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
+import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
+import type { Base } from "./base.ts";
+import { savedBytes, storageNames } from "./weight-storage.ts";
+
+let scratch = scratchFolder();
+beforeEach(() => {
+  scratch.dispose();
+  scratch = scratchFolder();
+});
+afterEach(() => {
+  scratch.dispose();
+});
+
+const matrix = "model.layers.0.self_attn.q_proj.weight";
+const formed = ({ modules, locate }: Base) =>
+  [...modules.parameters.values()].filter(({ stored }) => locate(stored).form).map(({ name }) => name);
+
+test("float32 is what is kept where nothing else is asked for", async () => {
+  const base = await tinyBase(scratch.path);
+  expect([base.storage, formed(base)]).toEqual(["float32", []]);
+  expect(base.readRounded(matrix)).toEqual(base.read(matrix));
+});
+
+describe.each(storageNames.filter((name) => name !== "float32"))("%s", (storage) => {
+  test("keeps the matrices of linear layers, and neither tables, norms nor the output", async () => {
+    const base = await tinyBase(scratch.path, { storage });
+    expect(base.storage).toBe(storage);
+    expect(new Set(formed(base).map((name) => name.replace(/^.*\.\d+\./, "")))).toEqual(
+      new Set(
+        ["q", "k", "v", "o"]
+          .map((name) => `self_attn.${name}_proj.weight`)
+          .concat(["gate", "up", "down"].map((name) => `mlp.${name}_proj.weight`)),
+      ),
+    );
+  });
+
+  test("rounds what products compute with, and leaves what the checkpoint says", async () => {
+    const base = await tinyBase(scratch.path, { storage });
+    const plain = await tinyBase(scratch.path);
+    const [values, rounded] = [base.read(matrix), base.readRounded(matrix)];
+    expect(values).toEqual(plain.read(matrix));
+    expect(rounded).not.toEqual(values);
+    const largest = Math.max(...values.map(Math.abs));
+    for (const [index, value] of values.entries())
+      expect(Math.abs(rounded[index]! - value)).toBeLessThan(0.2 * largest);
+    expect(base.readRounded("model.norm.weight")).toEqual(plain.read("model.norm.weight"));
+  });
+
+  test("is made once, and takes as many bytes as are said to be left", async () => {
+    const base = await tinyBase(scratch.path, { storage });
+    const { path } = base.locate(matrix);
+    const written = fs.statSync(path).mtimeMs;
+    const files = fs.readdirSync(join(scratch.path, "cache", "weights"));
+    await tinyBase(scratch.path, { storage });
+    expect(fs.statSync(path).mtimeMs).toBe(written);
+    expect(fs.readdirSync(join(scratch.path, "cache", "weights"))).toEqual(files);
+    const bytes = (name: string) => {
+      const { byteLength, scales } = base.locate(name);
+      return byteLength + (scales?.byteLength ?? 0);
+    };
+    const names = formed(base);
+    const before = names.reduce(
+      (sum, name) => sum + elementCount(base.modules.parameters.get(name)!.shape) * bytesPerElement.float32,
+      0,
+    );
+    const after = names.reduce((sum, name) => sum + bytes(name), 0);
+    expect(savedBytes(base.modules, storage, new Set())).toBe(before - after);
+    expect(savedBytes(base.modules, storage, new Set(names))).toBe(0);
+  });
+});
+
+test("shared tables and classifiers stay float32", async () => {
+  const tied = await tinyBase(scratch.path, { storage: "nf4", configuration: { tie_word_embeddings: true } });
+  expect(tied.locate("model.embed_tokens.weight").form).toBeUndefined();
+  const classifier = await tinyBase(scratch.path, { storage: "nf4", task: "classification" });
+  expect(classifier.locate("score.weight").form).toBeUndefined();
+});
