@@ -108,7 +108,13 @@ export function withValues<Type extends MethodType>(
 }
 
 /** Tasks whose head belongs to the adapter, because no pretrained model brings it. */
-const tasksWithOwnHead: readonly Task[] = ["classification", "regression", "token-classification"];
+const tasksWithOwnHead: readonly Task[] = [
+  "classification",
+  "multi-label-classification",
+  "regression",
+  "token-classification",
+  "question-answering",
+];
 
 /** Modules that must be trained whole: the task's head, and what starts random because the checkpoint lacks it. */
 function trainedWithAdapter(base: Pick<AdaptableBase, "modules" | "newParameters" | "settings">): string[] {

@@ -217,7 +217,7 @@ describe("an adapter that does not fit", () => {
     expect(loadingFailure()).toMatchInlineSnapshot(`
       {
         "code": "adapter-mismatch",
-        "hint": "Open the base for classification or regression; the adapter was trained on "tiny/llama".",
+        "hint": "Open the base for classification or regression or multi-label-classification; the adapter was trained on "tiny/llama".",
         "message": ""FOLDER/adapter_config.json": the adapter is for the task_type SEQ_CLS, but the base "tiny/llama" was opened for causal-lm.",
       }
     `);

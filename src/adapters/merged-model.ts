@@ -13,6 +13,7 @@ import { hubCacheRepository, resolveInside } from "../files/paths.ts";
 import { quote } from "../files/quote.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { StreamedEntry } from "../files/safetensors-write.ts";
+import type { Task } from "../models/forward.ts";
 import { narrowToBfloat16, narrowToFloat16 } from "../tensor/half.ts";
 import type { StoredDataType } from "../tensor/tensor.ts";
 import type { Adapter } from "./adapter.ts";
@@ -230,10 +231,17 @@ function writtenConfiguration(
   };
 }
 
+/** `problem_type` of the tasks that transformers would otherwise guess from the labels. */
+const problemTypes: Readonly<Partial<Record<Task, string>>> = {
+  regression: "regression",
+  "multi-label-classification": "multi_label_classification",
+};
+
 /** Labels where the task has some and the configuration has another number of them. */
 function labelFields({ configuration, settings: { task, labelCount } }: Base): Record<string, unknown> {
   if (task === "causal-lm" || task === "masked-lm") return {};
-  const problem = task === "regression" ? { problem_type: "regression" } : {};
+  const problemType = problemTypes[task];
+  const problem = problemType === undefined ? {} : { problem_type: problemType };
   const known = z.record(z.string(), z.string()).safeParse(configuration["id2label"]);
   if (known.success && Object.keys(known.data).length === labelCount) return problem;
   const labels = Array.from({ length: labelCount }, (_, index) => [index, `LABEL_${index}`] as const);

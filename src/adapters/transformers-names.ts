@@ -10,13 +10,16 @@ export const taskTypes: Readonly<Record<Task, string | null>> = {
   "masked-lm": null,
   classification: "SEQ_CLS",
   regression: "SEQ_CLS",
+  "multi-label-classification": "SEQ_CLS",
   "token-classification": "TOKEN_CLS",
+  "question-answering": "QUESTION_ANS",
 };
 
 /** Heads that PEFT trains with an adapter of a `task_type`, under the names of all architectures. */
 export const headsOfTaskType: Readonly<Record<string, readonly string[]>> = {
   SEQ_CLS: ["classifier", "score"],
   TOKEN_CLS: ["classifier", "score"],
+  QUESTION_ANS: ["qa_outputs"],
 };
 
 /** Ends of class names: `RobertaForMaskedLM`, `AutoModelForMaskedLM`. */
@@ -25,7 +28,9 @@ const classSuffixes: Readonly<Record<Task, string>> = {
   "masked-lm": "ForMaskedLM",
   classification: "ForSequenceClassification",
   regression: "ForSequenceClassification",
+  "multi-label-classification": "ForSequenceClassification",
   "token-classification": "ForTokenClassification",
+  "question-answering": "ForQuestionAnswering",
 };
 
 const classPrefixes: Readonly<Record<string, string>> = {

@@ -57,7 +57,7 @@ export interface OpenBaseOptions {
   readonly path: string;
   readonly name?: string | undefined;
   readonly task: Task;
-  /** Labels of a classifier; by default what the configuration says, else 2. Regression has one. */
+  /** Labels of a classifier; by default what the configuration says, else 2. Regression has one, an answer two. */
   readonly labelCount?: number | undefined;
   /** How frozen matrices are kept; by default as the checkpoint has them where it is quantised, else as float32. */
   readonly storage?: Storage | undefined;
@@ -160,6 +160,9 @@ function rounded(formed: readonly FormedMatrix[], stored: string): Float32Array 
   return matrix && numbersOf(matrix.form, matrix.arrays, elementCount(matrix.shape));
 }
 
+/** Outputs of heads that have as many whatever the data: a number, and the two ends of an answer. */
+const fixedLabelCounts: Readonly<Partial<Record<Task, number>>> = { regression: 1, "question-answering": 2 };
+
 /** What a configuration says of a model, before any weights: what `openBase` opens, and what counts and estimates need. */
 export type BaseShape = Pick<Base, "configuration" | "model" | "settings" | "modules" | "labels">;
 
@@ -173,7 +176,7 @@ export function openShape({ path, task, labelCount }: Pick<OpenBaseOptions, "pat
   const labels = labelNames(configuration);
   const settings: TaskSettings = {
     task,
-    labelCount: task === "regression" ? 1 : (labelCount ?? labelCountOf(configuration) ?? 2),
+    labelCount: fixedLabelCounts[task] ?? labelCount ?? labelCountOf(configuration) ?? 2,
   };
   return { configuration, model, settings, modules: surveyModel(model, settings), labels };
 }

@@ -3,11 +3,11 @@ import type { AlpacaVariant } from "../data/alpaca.ts";
 import { tokenizeData } from "../data/examples.ts";
 import type { Dataset, DatasetReport } from "../data/examples.ts";
 import { parseRows } from "../data/formats.ts";
-import type { Task } from "../data/formats.ts";
 import { readRowFile } from "../data/read-rows.ts";
 import type { DataSplit } from "../data/read-rows.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
-import { choice, needed, switched, text, withDefault } from "./flags.ts";
+import type { Task } from "../models/forward.ts";
+import { choice, needed, optional, switched, text, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -27,6 +27,15 @@ export const trainOnPromptFlags = {
   trainOnPrompt: switched(group, "train on prompts as well, not on answers alone"),
 } satisfies FlagTable;
 
+export const strideFlags = {
+  stride: optional(
+    wholeNumber(0),
+    group,
+    "tokens that the windows of a question's long context share",
+    "128, or half of what fits",
+  ),
+} satisfies FlagTable;
+
 export interface DataSource {
   readonly path: string;
   readonly split: DataSplit;
@@ -35,6 +44,7 @@ export interface DataSource {
   readonly sequenceLength: number;
   readonly trainOnPrompt: boolean;
   readonly eosTokenId: number | undefined;
+  readonly stride?: number | undefined;
   readonly labelNames?: readonly string[] | undefined;
   readonly labelCount?: number | undefined;
 }

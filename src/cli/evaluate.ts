@@ -9,7 +9,7 @@ import { evaluationBatches } from "../fine-tuning/fine-tune.ts";
 import type { Task } from "../models/forward.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
-import { dataFlags, describeReport, loadDataset } from "./data-set.ts";
+import { dataFlags, describeReport, loadDataset, strideFlags } from "./data-set.ts";
 import { choice, names, optional, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { endTokenOf, openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
@@ -30,6 +30,7 @@ const flags = {
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of a batch"),
   sequenceLength: optional(wholeNumber(1), "Data:", "longest row in tokens", "512, or what the model can"),
   metrics: optional(names(), "Output:", "only these", "all of the task"),
+  ...strideFlags,
   ...storageFlags,
   ...threadFlags,
 } satisfies FlagTable;
@@ -46,7 +47,9 @@ const metricsOfTask: Readonly<Record<Task, readonly string[]>> = {
   "causal-lm": ["loss", "perplexity", "accuracy"],
   "masked-lm": ["loss", "perplexity", "accuracy"],
   classification: ["loss", "accuracy", "f1", "matthews"],
-  "token-classification": ["loss", "accuracy", "f1", "matthews"],
+  "multi-label-classification": ["loss", "accuracy", "f1Micro", "f1Macro"],
+  "token-classification": ["loss", "accuracy", "precision", "recall", "f1"],
+  "question-answering": ["loss", "exactMatch", "f1"],
   regression: ["loss", "pearson", "spearman"],
 };
 
@@ -65,6 +68,7 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
       alpaca: notes?.alpaca ?? values.alpaca,
       sequenceLength: values.sequenceLength ?? Math.min(512, base.model.maximumPositions),
       trainOnPrompt: false,
+      stride: values.stride,
       eosTokenId: endTokenOf(tokenizer, base),
       labelNames: notes?.labels ?? base.labels,
       labelCount: base.settings.labelCount,
@@ -74,7 +78,7 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   );
   for (const line of describeReport("data", data.report)) terminal.note(line);
   const session = values.threads === undefined ? {} : { session: { threads: values.threads } };
-  const evaluator = await Evaluator.create({ base, adapters, ...session });
+  const evaluator = await Evaluator.create({ base, adapters, labelNames: data.labels?.names, ...session });
   try {
     const order = { batchSize: values.batchSize, seed: maskSeed };
     const settings = { ...batchSettings(base, tokenizer, order), shuffle: false, epochs: 1 };

@@ -3,10 +3,11 @@ import { describeExample } from "../data/describe-example.ts";
 import { tokenizeData } from "../data/examples.ts";
 import type { Dataset } from "../data/examples.ts";
 import { parseRows } from "../data/formats.ts";
-import type { Task } from "../data/formats.ts";
+import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { readRowFile } from "../data/read-rows.ts";
 import type { Row } from "../data/read-rows.ts";
 import { loadTokenizer } from "../files/tokenizer.ts";
+import type { Task } from "../models/forward.ts";
 import type { CommandResult } from "./command.ts";
 import { describeReport } from "./data-set.ts";
 import type { InspectValues } from "./inspect.ts";
@@ -55,7 +56,10 @@ export async function inspectData(
 /** The task that the keys of the first row are made for: a label is taken as a class unless it is a fraction. */
 function taskOf(rows: readonly Row[]): Task {
   const keys = Object.keys(rows[0]?.values ?? {});
-  if (keys.includes("tokens") && keys.includes("tags")) return "token-classification";
+  if (keys.includes("tokens") && ["tags", "ner_tags", "labels"].some((key) => keys.includes(key)))
+    return "token-classification";
+  if (["question", "context", "answers"].every((key) => keys.includes(key))) return "question-answering";
+  if (keys.includes("labels")) return "multi-label-classification";
   if (!keys.includes("label")) return "causal-lm";
   const isFraction = ({ values }: Row): boolean => {
     const label = Number(values["label"]);
@@ -64,13 +68,18 @@ function taskOf(rows: readonly Row[]): Task {
   return rows.some(isFraction) ? "regression" : "classification";
 }
 
+function labelsOf(example: TokenizedExample): readonly number[] {
+  if ("labels" in example) return example.labels;
+  if ("labelSet" in example) return example.labelSet;
+  return "label" in example ? [example.label] : [];
+}
+
 /** How often each class occurs, by name or id; `undefined` where there are no classes. */
 function countLabels({ examples, labels }: Dataset): Record<string, number> | undefined {
   if (labels === undefined) return undefined;
   const names = Array.from({ length: labels.count }, (_, id) => labels.names?.[id] ?? String(id));
   const counts = names.map(() => 0);
   for (const example of examples)
-    for (const id of "label" in example ? [example.label] : example.labels)
-      if (id >= 0) counts[id] = (counts[id] ?? 0) + 1;
+    for (const id of labelsOf(example)) if (id >= 0) counts[id] = (counts[id] ?? 0) + 1;
   return Object.fromEntries(names.map((name, id) => [name, counts[id] ?? 0]));
 }

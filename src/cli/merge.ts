@@ -68,7 +68,7 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
 /** The merged model as it was written, against the base with the adapters beside it. */
 async function measureDifference(base: Base, adapters: readonly Adapter[], out: string): Promise<number> {
   const { task, labelCount } = base.settings;
-  const merged = await openBase({ path: out, task, ...(task === "regression" ? {} : { labelCount }) });
+  const merged = await openBase({ path: out, task, labelCount });
   const [expected, found] = [await probeLogits(base, adapters), await probeLogits(merged, [])];
   return expected.reduce(
     (largest, value, index) => Math.max(largest, Math.abs(value - (found[index] ?? NaN))),

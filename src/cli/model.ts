@@ -111,10 +111,7 @@ export async function openAdaptedModel(
     notes?.labelCount ??
     descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
   const task = given.task ?? notes?.task ?? taskOfAdapter(last?.taskType, labelCount);
-  const base = await openModel(model, task, {
-    labelCount: task === "regression" ? undefined : labelCount,
-    storage: given.storage,
-  });
+  const base = await openModel(model, task, { labelCount, storage: given.storage });
   const adapters = folders.map((folder, index) =>
     loadAdapter(folder, base, index === 0 ? "default" : `adapter-${index + 1}`),
   );
@@ -123,6 +120,7 @@ export async function openAdaptedModel(
 
 function taskOfAdapter(taskType: string | undefined, labelCount: number | undefined): Task {
   if (taskType === "TOKEN_CLS") return "token-classification";
+  if (taskType === "QUESTION_ANS") return "question-answering";
   if (taskType === "SEQ_CLS") return labelCount === 1 ? "regression" : "classification";
   return "causal-lm";
 }

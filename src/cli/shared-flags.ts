@@ -14,10 +14,19 @@ import {
 } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
 import { storageNames } from "../base/weight-storage.ts";
+import type { Task } from "../models/forward.ts";
 import { methodNames } from "./methods.ts";
 
-/** The tasks that an architecture has a head for. */
-export const taskNames = ["causal-lm", "classification", "regression", "masked-lm"] as const;
+/** The tasks that some architecture has a head for. */
+export const taskNames = [
+  "causal-lm",
+  "classification",
+  "multi-label-classification",
+  "regression",
+  "token-classification",
+  "question-answering",
+  "masked-lm",
+] as const satisfies readonly Task[];
 
 const modelGroup = "Model:";
 

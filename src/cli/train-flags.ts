@@ -1,6 +1,6 @@
 /** @file The flags of `deltafit train`. */
 import { scheduleNames } from "../training/schedule.ts";
-import { dataFlags, trainOnPromptFlags } from "./data-set.ts";
+import { dataFlags, strideFlags, trainOnPromptFlags } from "./data-set.ts";
 import { choice, numberIn, optional, switched, text, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
 import { machineFlags, methodFlags, modelFlags, randomWeightsFlags, taskNames } from "./shared-flags.ts";
@@ -19,6 +19,7 @@ export const trainFlags = {
   ...trainOnPromptFlags,
   pack: switched(dataGroup, "put several examples into a row, none seeing another"),
   groupByLength: switched(dataGroup, "make batches of examples of similar length"),
+  ...strideFlags,
   ...methodFlags,
   steps: optional(wholeNumber(1), trainingGroup, "updates"),
   epochs: optional(numberIn({ above: 0 }), trainingGroup, "passes over the data, in place of --steps", "3"),

@@ -42,7 +42,7 @@ const usualSequenceLength = 512;
 const usualEpochs = 3;
 
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
-  const { task, alpaca, trainOnPrompt } = values;
+  const { task, alpaca, trainOnPrompt, stride } = values;
   const model = await findModel(values.model, terminal, values.randomWeights);
   const first = await openModel(model, task, values);
   const tokenizer = openTokenizer(first);
@@ -52,6 +52,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     task,
     alpaca,
     trainOnPrompt,
+    stride,
     sequenceLength,
     eosTokenId,
     path: values.data,

@@ -9,12 +9,13 @@ import { z } from "zod";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { parseWithSchema, readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
+import { taskNames } from "./shared-flags.ts";
 
 const fileName = "deltafit.json";
 
 const schema = z.object({
   format: z.literal(1),
-  task: z.enum(["causal-lm", "classification", "regression", "token-classification", "masked-lm"]),
+  task: z.enum(taskNames),
   /** Names by id, where labels have names. */
   labels: z.array(z.string()).nullable(),
   labelCount: z.int().positive().nullable(),

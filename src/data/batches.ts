@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { deriveSeed } from "./derive-seed.ts";
 import type { PackingOptions } from "./packing.ts";
 import { packRows } from "./packing.ts";
-import type { TokenizedExample } from "./tokenized-example.ts";
+import type { AnswerWindow, SpanExample, TokenizedExample } from "./tokenized-example.ts";
 import { ignoredLabel, supervisedTokens } from "./tokenized-example.ts";
 
 /**
@@ -30,9 +30,15 @@ export interface Batch {
   readonly sequenceStarts?: Tensor<"int64">;
   /** Of examples with one label: class ids, or targets of a regression, in the order of the rows. */
   readonly classLabels?: readonly number[];
+  /** Of examples with any number of labels: the ids of those that hold. */
+  readonly labelSets?: readonly (readonly number[])[];
+  /** Of questions: positions of the answer's first and last token. */
+  readonly spans?: readonly SpanExample["span"][];
+  /** Of questions: the part of the context in each row. */
+  readonly windows?: readonly AnswerWindow[];
   /** Tokens that are not padding. */
   readonly tokens: number;
-  /** Positions with a label, or the number of class labels. */
+  /** Positions with a label, or the number of rows that are labelled as a whole. */
   readonly supervisedTokens: number;
 }
 
@@ -68,6 +74,8 @@ export function collate(examples: readonly TokenizedExample[], options: PaddingO
   const typeIds = inOrder.flatMap(({ tokenTypeIds }) => (tokenTypeIds === undefined ? [] : [tokenTypeIds]));
   const labels = inOrder.flatMap((example) => ("labels" in example ? [example.labels] : []));
   const classLabels = inOrder.flatMap((example) => ("label" in example ? [example.label] : []));
+  const labelSets = inOrder.flatMap((example) => ("labelSet" in example ? [example.labelSet] : []));
+  const questions = inOrder.flatMap((example) => ("span" in example ? [example] : []));
   const isMixed = (count: number): boolean => count !== 0 && count !== examples.length;
   if (isMixed(typeIds.length) || isMixed(labels.length))
     throw internalError("a batch of examples of different kinds");
@@ -80,6 +88,11 @@ export function collate(examples: readonly TokenizedExample[], options: PaddingO
     }),
     ...(options.pack && { sequenceStarts: sequenceStarts(placed, length) }),
     ...(classLabels.length > 0 && { classLabels }),
+    ...(labelSets.length > 0 && { labelSets }),
+    ...(questions.length > 0 && {
+      spans: questions.map(({ span }) => span),
+      windows: questions.map(({ window }) => window),
+    }),
     tokens: lengths.reduce((sum, own) => sum + own, 0),
     supervisedTokens: examples.reduce((sum, example) => sum + supervisedTokens(example), 0),
   };

@@ -30,6 +30,8 @@ export function describeExample(
   });
   const rest = example.inputIds.length - shown.length;
   if (rest > 0) lines.push(`... ${rest} more tokens`);
+  if ("labelSet" in example) lines.push(`labels of the example: ${example.labelSet.join(", ") || "none"}`);
+  if ("span" in example) lines.push(`answer: tokens ${example.span.start} to ${example.span.end}`);
   if ("label" in example) lines.push(`label of the example: ${example.label}`);
   return lines;
 }

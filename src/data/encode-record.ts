@@ -5,15 +5,18 @@
  * tokens the tokenizer puts in front), then the completion and the end-of-sequence token. No token can reach
  * over the seam, so what is trained is what generation continues.
  */
-import { DeltafitError } from "../errors.ts";
+import { DeltafitError, internalError } from "../errors.ts";
 import { encodeChat } from "../files/chat-template.ts";
 import { quote } from "../files/quote.ts";
-import type { Tokenizer } from "../files/tokenizer.ts";
-import type { DataRecord, Task } from "./formats.ts";
+import type { EncodedInput, Tokenizer } from "../files/tokenizer.ts";
+import type { Task } from "../models/forward.ts";
+import { encodeQuestion } from "./answer-windows.ts";
+import type { DataRecord } from "./formats.ts";
 import type { LabelMap, PlacedLabel } from "./labels.ts";
 import { regressionTarget } from "./labels.ts";
 import type { TokenizedExample, TokenLabelledExample } from "./tokenized-example.ts";
 import { ignoredLabel } from "./tokenized-example.ts";
+import { addsLeadingSpace } from "./word-pieces.ts";
 
 export interface EncodeOptions {
   /** Longer examples are cut; at least 1. */
@@ -22,15 +25,18 @@ export interface EncodeOptions {
   readonly trainOnPrompt?: boolean;
   /** What ends a causal example. Default: the tokenizer's own. */
   readonly eosTokenId?: number | undefined;
+  /** Tokens that the windows of a long context share. Default 128, or half of what fits. */
+  readonly stride?: number | undefined;
 }
 
-/** An example, or why there is none. */
+/** The examples of a record, usually one, or why there is none. */
 export type Outcome =
-  { readonly example: TokenizedExample; readonly isTruncated: boolean } | { readonly dropped: string };
+  | { readonly examples: readonly TokenizedExample[]; readonly isTruncated: boolean }
+  | { readonly dropped: string };
 
 export type Encode = (record: DataRecord) => Outcome;
 
-/** @param labels The classes, for classification and token classification. */
+/** @param labels The classes, for the tasks that have some. */
 export function encoderFor(
   task: Task,
   tokenizer: Tokenizer,
@@ -47,8 +53,21 @@ export function encoderFor(
         record.kind === "labelled"
           ? encodeLabelled(record, tokenizer, options.sequenceLength, idOf)
           : wrongKind(record, task);
+    case "multi-label-classification":
+      return (record) =>
+        record.kind === "label-set"
+          ? encodeLabelSet(record, tokenizer, options.sequenceLength, requiredLabels(labels))
+          : wrongKind(record, task);
     case "token-classification":
       return taggedEncoder(tokenizer, options.sequenceLength, idOf);
+    case "question-answering":
+      return (record) => {
+        if (record.kind !== "question") return wrongKind(record, task);
+        const examples = encodeQuestion(record, tokenizer, options.sequenceLength, options.stride);
+        return examples.length === 0
+          ? { dropped: "its question leaves no room for the context" }
+          : { examples, isTruncated: false };
+      };
     case "masked-lm":
       return (record) =>
         record.kind === "text"
@@ -125,7 +144,7 @@ function cutCausal(inputIds: readonly number[], labels: readonly number[], seque
       dropped: isTruncated ? "the sequence length leaves nothing to train on" : "it has nothing to train on",
     };
   }
-  return { example: { inputIds: inputIds.slice(0, sequenceLength), labels: cutLabels }, isTruncated };
+  return { examples: [{ inputIds: inputIds.slice(0, sequenceLength), labels: cutLabels }], isTruncated };
 }
 
 /**
@@ -141,6 +160,34 @@ function pairLengths(first: number, second: number, room: number): readonly [num
   return first <= second ? [keptShorter, keptLonger] : [keptLonger, keptShorter];
 }
 
+function requiredLabels(labels: LabelMap | undefined): LabelMap {
+  if (labels === undefined) throw internalError("label sets without their labels");
+  return labels;
+}
+
+function encodeLabelSet(
+  record: Extract<DataRecord, { kind: "label-set" }>,
+  tokenizer: Tokenizer,
+  sequenceLength: number,
+  { count, idOf }: LabelMap,
+): Outcome {
+  const { row, labels } = record;
+  const flags = labels.flatMap((label) => (typeof label === "boolean" ? [label] : []));
+  if (flags.length > 0 && flags.length !== count)
+    throw new DeltafitError(
+      "data-invalid",
+      `${row.where}: expected true or false for each of ${count} labels, found ${flags.length} of them.`,
+    );
+  const ids = labels.flatMap((label, index) => {
+    if (typeof label === "boolean") return label ? [index] : [];
+    return [idOf({ row, label })];
+  });
+  const labelSet = [...new Set(ids)].sort((a, b) => a - b);
+  const { encoded, isTruncated } = encodeTexts(record, tokenizer, sequenceLength);
+  if (encoded.inputIds.length === 0) return { dropped: "it has no text" };
+  return { examples: [{ ...encoded, labelSet }], isTruncated };
+}
+
 function encodeLabelled(
   record: Extract<DataRecord, { kind: "labelled" }>,
   tokenizer: Tokenizer,
@@ -148,6 +195,17 @@ function encodeLabelled(
   idOf: (placed: PlacedLabel) => number,
 ): Outcome {
   const { row, label } = record;
+  const { encoded, isTruncated } = encodeTexts(record, tokenizer, sequenceLength);
+  if (encoded.inputIds.length === 0) return { dropped: "it has no text" };
+  return { examples: [{ ...encoded, label: idOf({ row, label }) }], isTruncated };
+}
+
+/** One text or a pair with its special tokens, cut to the sequence length. */
+function encodeTexts(
+  record: { readonly first: string; readonly second?: string },
+  tokenizer: Tokenizer,
+  sequenceLength: number,
+): { readonly encoded: EncodedInput; readonly isTruncated: boolean } {
   const first = tokenizer.encode(record.first, { addSpecialTokens: false });
   const second =
     record.second === undefined ? undefined : tokenizer.encode(record.second, { addSpecialTokens: false });
@@ -158,20 +216,7 @@ function encodeLabelled(
       ? [Math.min(first.length, sequenceLength - special), 0]
       : pairLengths(first.length, secondLength, sequenceLength - special);
   const encoded = tokenizer.addSpecialTokens(first.slice(0, keptFirst), second?.slice(0, keptSecond));
-  if (encoded.inputIds.length === 0) return { dropped: "it has no text" };
-  return {
-    example: { ...encoded, label: idOf({ row, label }) },
-    isTruncated: keptFirst + keptSecond < first.length + secondLength,
-  };
-}
-
-/**
- * Some tokenizers put a space in front of every text themselves; then a second one would be a token of its
- * own.
- */
-function wordPrefix(tokenizer: Tokenizer): string {
-  const length = (text: string): number => tokenizer.encode(text, { addSpecialTokens: false }).length;
-  return length(" a") > length("a") ? "" : " ";
+  return { encoded, isTruncated: keptFirst + keptSecond < first.length + secondLength };
 }
 
 function taggedEncoder(
@@ -179,7 +224,7 @@ function taggedEncoder(
   sequenceLength: number,
   idOf: (placed: PlacedLabel) => number,
 ): Encode {
-  const prefix = wordPrefix(tokenizer);
+  const prefix = addsLeadingSpace(tokenizer) ? "" : " ";
   const room = sequenceLength - tokenizer.addSpecialTokens([]).inputIds.length;
   return (record) => {
     if (record.kind !== "tagged") return wrongKind(record, "token-classification");
@@ -191,7 +236,7 @@ function taggedEncoder(
     });
     if (ids.length === 0) return { dropped: "it has no words" };
     const example = withSpecialLabels(tokenizer, ids.slice(0, room), labels.slice(0, room));
-    return { example, isTruncated: ids.length > room };
+    return { examples: [example], isTruncated: ids.length > room };
   };
 }
 
@@ -215,5 +260,5 @@ function encodeMaskable(text: string, tokenizer: Tokenizer, sequenceLength: numb
   const kept = ids.slice(0, room);
   const labels = kept.map((id) => (tokenizer.isSpecialToken(id) ? ignoredLabel : id));
   if (labels.every((label) => label === ignoredLabel)) return { dropped: "it has no text" };
-  return { example: withSpecialLabels(tokenizer, kept, labels), isTruncated: ids.length > room };
+  return { examples: [withSpecialLabels(tokenizer, kept, labels)], isTruncated: ids.length > room };
 }

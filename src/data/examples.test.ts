@@ -6,7 +6,7 @@ import { loadTokenizer } from "../files/tokenizer.ts";
 import { describeExample } from "./describe-example.ts";
 import type { DatasetOptions } from "./examples.ts";
 import { tokenizeData } from "./examples.ts";
-import type { Task } from "./formats.ts";
+import type { Task } from "../models/forward.ts";
 import { parseRows } from "./formats.ts";
 import type { TokenizedExample } from "./tokenized-example.ts";
 
@@ -165,6 +165,29 @@ test("of a tagged word the first piece has the label", () => {
   const { examples, labels } = dataset("token-classification", wordPiece, values);
   expect(shown(examples[0], wordPiece)).toBe("[CLS] fuch=0 ##s quiet=1 bo=1 ##ats ##b ##o ##ats [SEP]");
   expect(labels).toEqual({ count: 2, names: ["B", "O"] });
+});
+
+test("labels are the ids that hold, by name, id or flag", () => {
+  const sets = (rows: readonly unknown[]) => {
+    const values = rows.map((labels) => ({ text: "quiet", labels }));
+    const { examples, labels, report } = dataset("multi-label-classification", wordPiece, values);
+    expect(report.supervisedTokens).toBe(rows.length);
+    return [labels, examples.map((example) => ("labelSet" in example ? example.labelSet : undefined))];
+  };
+  expect(sets([["y", "x"], [], ["z", "z"]])).toEqual([
+    { count: 3, names: ["x", "y", "z"] },
+    [[0, 1], [], [2]],
+  ]);
+  expect(sets([[3, 1], [0]])).toEqual([{ count: 4, names: undefined }, [[1, 3], [0]]]);
+  expect(
+    sets([
+      [true, false, true],
+      [false, false, false],
+    ]),
+  ).toEqual([{ count: 3, names: undefined }, [[0, 2], []]]);
+  expect(failureOf(() => sets([[true, false], [true]])).message).toBe(
+    '"d.jsonl", line 2: expected true or false for each of 2 labels, found 1 of them.',
+  );
 });
 
 test("words of byte-level tokenizers begin with a space, those of others bring it themselves", () => {

@@ -7,7 +7,8 @@ import { withTimeLimit } from "../files/time-limit.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 import type { Encode, EncodeOptions, Outcome } from "./encode-record.ts";
 import { encoderFor } from "./encode-record.ts";
-import type { DataFormat, DataRecord, ParsedData, Task } from "./formats.ts";
+import type { Task } from "../models/forward.ts";
+import type { DataFormat, DataRecord, ParsedData } from "./formats.ts";
 import type { LabelMap, LabelOptions, PlacedLabel } from "./labels.ts";
 import { createLabelMap } from "./labels.ts";
 import type { Row } from "./read-rows.ts";
@@ -18,7 +19,7 @@ export interface DatasetReport {
   readonly format: DataFormat;
   readonly examples: number;
   readonly tokens: number;
-  /** Positions with a label; for classification and regression one an example. */
+  /** Positions with a label; one an example where it is labelled as a whole. */
   readonly supervisedTokens: number;
   /** Examples cut to the sequence length. */
   readonly truncated: number;
@@ -30,7 +31,7 @@ export interface DatasetReport {
 export interface Dataset {
   readonly examples: readonly TokenizedExample[];
   readonly report: DatasetReport;
-  /** Number of classes and their names, for classification and token classification. */
+  /** Number of classes and their names, for the tasks that have some. */
   readonly labels: Pick<LabelMap, "count" | "names"> | undefined;
 }
 
@@ -43,6 +44,8 @@ export interface DatasetOptions extends LabelOptions, EncodeOptions {}
  *   chat, the assistant's turns trained on. The first position never has a label: nothing predicts it.
  * - `classification`, `regression`: one text or a pair with its special tokens, of a pair the longer text cut
  *   first.
+ * - `multi-label-classification`: as classification, with a list of labels.
+ * - `question-answering`: a question and its context; a long context makes several examples.
  * - `token-classification`: words with tags; the first piece of a word has the tag's id, the others -100.
  * - `masked-lm`: text with its special tokens; every token that may be masked has its own id as label.
  *
@@ -65,7 +68,7 @@ export function tokenizeData(
       dropped.push({ line: row.line, reason: outcome.dropped });
       continue;
     }
-    examples.push(outcome.example);
+    examples.push(...outcome.examples);
     if (outcome.isTruncated) truncated++;
   }
   if (examples.length === 0) throw allDropped(data.records, dropped);
@@ -101,10 +104,13 @@ function textLength(record: DataRecord): number {
       return record.text.length;
     case "completion":
       return record.prompt.length + record.completion.length;
+    case "label-set":
     case "labelled":
       return record.first.length + (record.second?.length ?? 0);
     case "tagged":
       return record.words.reduce((sum, word) => sum + word.length, 0);
+    case "question":
+      return record.question.length + record.context.length;
     case "chat": {
       const characters = record.messages.reduce(
         (sum, { content }) => sum + (content?.length ?? 0) + 1_000,
@@ -163,15 +169,31 @@ function allDropped(
   return new DeltafitError("data-invalid", message, "Check the data, or raise the sequence length.");
 }
 
+const tasksWithLabels: readonly Task[] = [
+  "classification",
+  "multi-label-classification",
+  "token-classification",
+];
+
 function labelMapFor(
   records: readonly DataRecord[],
   task: Task,
   options: LabelOptions,
 ): LabelMap | undefined {
-  if (task !== "classification" && task !== "token-classification") return undefined;
+  if (!tasksWithLabels.includes(task)) return undefined;
+  let flagCount: number | undefined;
   const placed = records.flatMap((record): PlacedLabel[] => {
-    if (record.kind === "labelled") return [{ row: record.row, label: record.label }];
-    return record.kind === "tagged" ? record.tags.map((label) => ({ row: record.row, label })) : [];
+    const { row } = record;
+    if (record.kind === "labelled") return [{ row, label: record.label }];
+    if (record.kind === "tagged") return record.tags.map((label) => ({ row, label }));
+    if (record.kind !== "label-set") return [];
+    return record.labels.flatMap((label, index) => {
+      if (typeof label !== "boolean") return [{ row, label }];
+      flagCount = Math.max(flagCount ?? 0, index + 1);
+      return [];
+    });
   });
-  return createLabelMap(placed, options);
+  // Flags say how many labels there are, but not what they are called.
+  const labelCount = options.labelCount ?? options.labelNames?.length ?? flagCount;
+  return createLabelMap(placed, { ...options, labelCount });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { alpacaPrompt } from "./alpaca.ts";
-import type { Task } from "./formats.ts";
+import type { Task } from "../models/forward.ts";
 import { parseRows } from "./formats.ts";
 import type { Row } from "./read-rows.ts";
 
@@ -91,6 +91,31 @@ describe("recognition", () => {
       'tagged-words, read from "tokens", "tags"',
       { kind: "tagged", words: ["a", "b"], tags: ["O", "B"] },
     ],
+    [
+      "token-classification",
+      { id: "0", tokens: ["a"], pos_tags: [7], ner_tags: [3] },
+      'tagged-words, read from "tokens", "ner_tags", ignoring "id", "pos_tags"',
+      { kind: "tagged", words: ["a"], tags: [3] },
+    ],
+    [
+      "multi-label-classification",
+      { text: "a", labels: ["x", "y"] },
+      'label-sets, read from "text", "labels"',
+      { kind: "label-set", first: "a", labels: ["x", "y"] },
+    ],
+    [
+      "multi-label-classification",
+      { premise: "a", hypothesis: "b", labels: [true, false] },
+      'label-sets-of-pairs, read from "premise", "hypothesis", "labels"',
+      { kind: "label-set", first: "a", second: "b", labels: [true, false] },
+    ],
+    [
+      "question-answering",
+      // Python counts the boat as one character.
+      { question: "q", context: "🛶 b b", answers: { text: ["b"], answer_start: [2] } },
+      'questions, read from "question", "context", "answers"',
+      { kind: "question", question: "q", context: "🛶 b b", answers: [{ text: "b", start: 3 }] },
+    ],
   ])("%s: %j", (task, values, decision, record) => {
     expect(parsed(values, task)).toEqual([decision, record]);
   });
@@ -137,6 +162,18 @@ test("refusals name the row, the key, and what was expected", () => {
       refused("classification", { text: "a", label: null }),
       refused("token-classification", { tokens: ["a"], tags: [] }),
       refused("token-classification", { tokens: "a", tags: [] }),
+      refused("multi-label-classification", { text: "a", labels: ["x", true] }),
+      refused("question-answering", { question: "q", context: "c", answers: ["c"] }),
+      refused("question-answering", {
+        question: "q",
+        context: "c",
+        answers: { text: ["c"], answer_start: [-1] },
+      }),
+      refused("question-answering", {
+        question: "q",
+        context: "ab",
+        answers: { text: ["c"], answer_start: [1] },
+      }),
       refused("causal-lm", { messages: "hello" }),
       refused("causal-lm", { messages: [{ role: "user", content: ["x"] }] }),
       refused("causal-lm"),
@@ -148,6 +185,10 @@ test("refusals name the row, the key, and what was expected", () => {
       ""d.jsonl", line 1: "label": expected a number or a name, found null.",
       ""d.jsonl", line 1: expected as many tags as tokens, found 0 tags and 1 tokens.",
       ""d.jsonl", line 1: "tokens": expected an array of texts, found "a".",
+      ""d.jsonl", line 1: "labels": expected an array of names or ids, or of a true or false for every label, found an array of 2.",
+      ""d.jsonl", line 1: "answers": expected an object with the arrays "text" and "answer_start" of one length, found an array of 1.",
+      ""d.jsonl", line 1: "answers": expected an object with the arrays "text" and "answer_start" of one length, found an object.",
+      ""d.jsonl", line 1: expected the answer "c" at character 1 of the context, found "b".",
       ""d.jsonl", line 1: "messages": expected an array of messages, found "hello".",
       ""d.jsonl", line 1: message 1: expected an object with the texts "role" and "content", found an object.",
       "The data holds no rows.",

@@ -5,11 +5,10 @@
 import { DeltafitError } from "../errors.ts";
 import type { ChatMessage } from "../files/chat-template.ts";
 import { quote } from "../files/quote.ts";
+import type { Task } from "../models/forward.ts";
 import type { AlpacaVariant } from "./alpaca.ts";
 import { alpacaPrompt } from "./alpaca.ts";
 import type { Row } from "./read-rows.ts";
-
-export type Task = "causal-lm" | "classification" | "regression" | "token-classification" | "masked-lm";
 
 /** What an example is made of, whatever the file called it. */
 export type DataRecord = { readonly row: Row } & (
@@ -26,6 +25,20 @@ export type DataRecord = { readonly row: Row } & (
       readonly kind: "tagged";
       readonly words: readonly string[];
       readonly tags: readonly (string | number)[];
+    }
+  | {
+      readonly kind: "label-set";
+      readonly first: string;
+      readonly second?: string;
+      /** The labels that hold, or for every label whether it holds. */
+      readonly labels: readonly (string | number)[] | readonly boolean[];
+    }
+  | {
+      readonly kind: "question";
+      readonly question: string;
+      readonly context: string;
+      /** The right answers with their first characters in the context. */
+      readonly answers: readonly { readonly text: string; readonly start: number }[];
     }
 );
 
@@ -124,7 +137,36 @@ const formatRules: readonly FormatRule[] = [
     tasks: labelTasks,
     read: (row) => ({ row, kind: "labelled", first: text(row, column), label: label(row) }),
   })),
-  { name: "tagged-words", required: ["tokens", "tags"], tasks: ["token-classification"], read: readTagged },
+  ...pairColumns.map(([first, second]): FormatRule => ({
+    name: "label-sets-of-pairs",
+    required: [first, second, "labels"],
+    tasks: ["multi-label-classification"],
+    read: (row) => ({
+      row,
+      kind: "label-set",
+      first: text(row, first),
+      second: text(row, second),
+      labels: labelSet(row),
+    }),
+  })),
+  ...["sentence", "text"].map((column): FormatRule => ({
+    name: "label-sets",
+    required: [column, "labels"],
+    tasks: ["multi-label-classification"],
+    read: (row) => ({ row, kind: "label-set", first: text(row, column), labels: labelSet(row) }),
+  })),
+  ...["tags", "ner_tags", "labels"].map((column): FormatRule => ({
+    name: "tagged-words",
+    required: ["tokens", column],
+    tasks: ["token-classification"],
+    read: (row) => readTagged(row, column),
+  })),
+  {
+    name: "questions",
+    required: ["question", "context", "answers"],
+    tasks: ["question-answering"],
+    read: readQuestion,
+  },
   ...["text", "sentence"].map((column): FormatRule => ({
     name: "text",
     required: [column],
@@ -208,14 +250,55 @@ function label(row: Row): string | number {
   throw wrongValue(row, "label", "a number or a name", value);
 }
 
-function readTagged(row: Row): DataRecord {
-  const { tokens: words, tags } = row.values;
+function labelSet(row: Row): readonly (string | number)[] | readonly boolean[] {
+  const value = Object.hasOwn(row.values, "labels") ? row.values["labels"] : undefined;
+  const isFlags = (list: readonly unknown[]): list is boolean[] =>
+    list.length > 0 && list.every((entry) => typeof entry === "boolean");
+  const isLabels = (list: readonly unknown[]): list is (string | number)[] =>
+    list.every((entry) => (typeof entry === "string" && entry.trim() !== "") || Number.isInteger(entry));
+  if (Array.isArray(value) && (isFlags(value) || isLabels(value))) return value;
+  throw wrongValue(row, "labels", "an array of names or ids, or of a true or false for every label", value);
+}
+
+/** SQuAD's answers: the texts, and where each begins in the context, counted in characters. */
+function readQuestion(row: Row): DataRecord {
+  const { answers } = row.values;
+  const context = text(row, "context");
+  const expected = 'an object with the arrays "text" and "answer_start" of one length';
+  if (typeof answers !== "object" || answers === null || !("text" in answers && "answer_start" in answers))
+    throw wrongValue(row, "answers", expected, answers);
+  const { text: texts, answer_start: starts } = answers;
+  if (!Array.isArray(texts) || !Array.isArray(starts) || texts.length !== starts.length)
+    throw wrongValue(row, "answers", expected, answers);
+  const found = texts.map((answer: unknown, index) => {
+    const start: unknown = starts[index];
+    if (typeof answer !== "string" || typeof start !== "number" || !Number.isInteger(start) || start < 0)
+      throw wrongValue(row, "answers", expected, answers);
+    return { text: answer, start: placeOf(row, context, answer, start) };
+  });
+  return { row, kind: "question", question: text(row, "question"), context, answers: found };
+}
+
+/** Where an answer begins in UTF-16 units: Python counts code points, JavaScript these units. */
+function placeOf(row: Row, context: string, answer: string, start: number): number {
+  const place = Array.from(context).slice(0, start).join("").length;
+  if (context.startsWith(answer, place)) return place;
+  if (context.startsWith(answer, start)) return start;
+  throw new DeltafitError(
+    "data-invalid",
+    `${row.where}: expected the answer ${quote(answer)} at character ${start} of the context, found ${quote(context.slice(place, place + answer.length))}.`,
+    "Count answer_start in characters from the beginning of the context, from 0.",
+  );
+}
+
+function readTagged(row: Row, column: string): DataRecord {
+  const { tokens: words, [column]: tags } = row.values;
   const isTexts = (value: unknown): value is string[] =>
     Array.isArray(value) && value.every((entry) => typeof entry === "string");
   const isTags = (value: unknown): value is (string | number)[] =>
     Array.isArray(value) && value.every((entry) => typeof entry === "string" || Number.isInteger(entry));
   if (!isTexts(words)) throw wrongValue(row, "tokens", "an array of texts", words);
-  if (!isTags(tags)) throw wrongValue(row, "tags", "an array of names or integers", tags);
+  if (!isTags(tags)) throw wrongValue(row, column, "an array of names or integers", tags);
   if (words.length === tags.length) return { row, kind: "tagged", words, tags };
   const found = `${tags.length} tags and ${words.length} tokens`;
   throw new DeltafitError("data-invalid", `${row.where}: expected as many tags as tokens, found ${found}.`);

@@ -58,6 +58,17 @@ describe("formats", () => {
     expect(notes).toEqual(["no header: the columns are taken as sentence and label"]);
   });
 
+  test("CoNLL: sentences are rows, documents are not told apart", () => {
+    const text = "-DOCSTART- -X- O\n\nAda NNP B-PER\nwrote VBD O\n\n\nshe\tO\n";
+    expect(contentOf("a.conll", text)).toEqual([
+      { line: 3, values: { tokens: ["Ada", "wrote"], tags: ["B-PER", "O"] } },
+      { line: 7, values: { tokens: ["she"], tags: ["O"] } },
+    ]);
+    expect(failureOf(() => readRows(write("b.conll", "Ada B-PER\nwrote\n"))).message).toMatch(
+      /b\.conll", line 2: expected a word and its tag, found "wrote" alone\.$/,
+    );
+  });
+
   test("a folder stands for the file of the split", () => {
     const folder = temporaryFolder();
     fs.writeFileSync(path.join(folder, "train.jsonl"), '{"text":"t"}');
@@ -117,7 +128,7 @@ test("every refusal names the file and the line", () => {
       ""FOLDER/a.csv" is not valid CSV: Quote Not Closed: the parsing is finished with an opening quote at line 2.",
       ""FOLDER/a.csv", line 1: expected a header of different column names, found "a, a".",
       ""FOLDER/a.tsv", line 1: expected a header of different column names, found "first sentence, first sentence".",
-      ""FOLDER/a.parquet": expected a .jsonl, .json, .csv or .tsv file, found ".parquet".",
+      ""FOLDER/a.parquet": expected a .jsonl, .json, .csv, .tsv or .conll file, found ".parquet".",
     ]
   `);
 });

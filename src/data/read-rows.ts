@@ -1,5 +1,5 @@
 /**
- * @file Data files to rows: JSON lines, JSON, CSV and TSV, with the place of every row kept for error
+ * @file Data files to rows: JSON lines, JSON, CSV, TSV and CoNLL, with the place of every row kept for error
  * messages. Knows no format of examples, only that a row is an object of named values.
  */
 import { isUtf8 } from "node:buffer";
@@ -32,19 +32,20 @@ export type DataSplit = "train" | "valid" | "test";
 
 export interface RowFile {
   readonly path: string;
-  readonly kind: "jsonl" | "json" | "csv" | "tsv";
+  readonly kind: "jsonl" | "json" | "csv" | "tsv" | "conll";
   /** What was assumed about the file, for the user to see. */
   readonly notes: readonly string[];
   readonly rows: readonly Row[];
 }
 
 /**
- * Reads the rows of a `.jsonl`, `.json`, `.csv` or `.tsv` file, or of the split's `.jsonl` file in a folder
+ * Reads the rows of a `.jsonl`, `.json`, `.csv`, `.tsv` or `.conll` file, or of the split's `.jsonl` file in a folder
  * (`train.jsonl`, `valid.jsonl`, `test.jsonl`).
  *
  * JSON is an array of objects or an object with that array under `data`. CSV and TSV begin with a header; TSV
  * knows no quotes. A TSV file without a header is read as `sentence` and `label` if all its rows have two
- * columns, the second of them an integer, as in the SST-2 files.
+ * columns, the second of them an integer, as in the SST-2 files. CoNLL has a word and its tag in the first and last
+ * column of a line, and a blank line between sentences: each is a row of `tokens` and `tags`.
  *
  * @throws DeltafitError `file-missing`, `file-refused`, `file-invalid`, `data-invalid` naming file and line.
  */
@@ -52,8 +53,8 @@ export function readRowFile(source: string, options: { readonly split?: DataSpli
   const file = resolveSplit(source, options.split ?? "train");
   const extension = path.extname(file).toLowerCase();
   const kind = extension === ".ndjson" ? "jsonl" : extension.slice(1);
-  if (kind !== "jsonl" && kind !== "json" && kind !== "csv" && kind !== "tsv") {
-    const message = `${quote(file)}: expected a .jsonl, .json, .csv or .tsv file, found ${quote(extension)}.`;
+  if (kind !== "jsonl" && kind !== "json" && kind !== "csv" && kind !== "tsv" && kind !== "conll") {
+    const message = `${quote(file)}: expected a .jsonl, .json, .csv, .tsv or .conll file, found ${quote(extension)}.`;
     throw new DeltafitError("data-invalid", message, "Name the file by its format.");
   }
   const bytes = readBytes(file, kind === "jsonl" ? maximumFileBytes : maximumTextBytes);
@@ -63,7 +64,9 @@ export function readRowFile(source: string, options: { readonly split?: DataSpli
       ? readJsonLines(bytes, file)
       : kind === "json"
         ? readJson(bytes, file)
-        : readTable(bytes, file, kind, notes);
+        : kind === "conll"
+          ? readSentences(bytes, file)
+          : readTable(bytes, file, kind, notes);
   if (rows.length > 0) return { path: file, kind, notes, rows };
   throw new DeltafitError(
     "data-invalid",
@@ -141,6 +144,39 @@ function readJsonLines(bytes: Buffer, file: string): Row[] {
     }
     rows.push(toRow(JSON.parse(text), line, where));
   }
+  return rows;
+}
+
+/** CoNLL's sentences; the lines that only divide documents are left out. */
+function readSentences(bytes: Buffer, file: string): Row[] {
+  const rows: Row[] = [];
+  let sentence: { line: number; tokens: string[]; tags: string[] } | undefined;
+  const finish = (): void => {
+    if (sentence === undefined) return;
+    const { line, tokens, tags } = sentence;
+    rows.push({ line, where: `${quote(file)}, line ${line}`, values: { tokens, tags } });
+    sentence = undefined;
+  };
+  for (const { line, content } of linesOf(bytes)) {
+    const columns = content
+      .toString("utf8")
+      .trim()
+      .split(/[ \t]+/u);
+    const [word = "", ...others] = columns;
+    const tag = others.at(-1);
+    if (word === "" || word === "-DOCSTART-") {
+      finish();
+      continue;
+    }
+    if (tag === undefined) {
+      const message = `${quote(file)}, line ${line}: expected a word and its tag, found ${quote(word)} alone.`;
+      throw new DeltafitError("data-invalid", message, "Put the tag into the last column of every line.");
+    }
+    sentence ??= { line, tokens: [], tags: [] };
+    sentence.tokens.push(word);
+    sentence.tags.push(tag);
+  }
+  finish();
   return rows;
 }
 

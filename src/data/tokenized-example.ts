@@ -19,10 +19,39 @@ export interface SequenceLabelledExample extends EncodedTokens {
   readonly label: number;
 }
 
-export type TokenizedExample = TokenLabelledExample | SequenceLabelledExample;
+/** An example with any number of labels. */
+export interface LabelSetExample extends EncodedTokens {
+  /** Ids of the labels that hold, rising. */
+  readonly labelSet: readonly number[];
+}
 
-/** Positions with a label; 1 for an example with one label. */
+/** A question as the data asks it. */
+export interface AnsweredQuestion {
+  readonly context: string;
+  /** The answers that are right; none where the context has none. */
+  readonly answers: readonly string[];
+}
+
+/** The part of a context that an example shows. Windows of one question share the question. */
+export interface AnswerWindow {
+  readonly question: AnsweredQuestion;
+  /** Position of the first token of the context. */
+  readonly contextStart: number;
+  /** Characters of the context that its tokens stand for, first and one after the last, in UTF-16 units. */
+  readonly offsets: readonly (readonly [number, number])[];
+}
+
+/** A question with a window of its context; both ends are the first position where it holds no answer. */
+export interface SpanExample extends EncodedTokens {
+  /** Positions of the answer's first and last token. */
+  readonly span: { readonly start: number; readonly end: number };
+  readonly window: AnswerWindow;
+}
+
+export type TokenizedExample = TokenLabelledExample | SequenceLabelledExample | LabelSetExample | SpanExample;
+
+/** Positions with a label; 1 for an example that is labelled as a whole. */
 export function supervisedTokens(example: TokenizedExample): number {
-  if ("label" in example) return 1;
+  if (!("labels" in example)) return 1;
   return example.labels.reduce((count, label) => (label === ignoredLabel ? count : count + 1), 0);
 }

@@ -8,17 +8,19 @@ import { frozenInput } from "../tasks/pass.ts";
 import type { TaskGraph } from "../tasks/graphs.ts";
 import type { TaskAdapter } from "../tasks/pass.ts";
 import { feedsOf } from "../tasks/feeds.ts";
-import type { TaskBatch } from "../tasks/feeds.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { internalError } from "../errors.ts";
-import { accuracy, f1, matthews, pearson, spearman } from "./metrics.ts";
+import { createScorer } from "./scorer.ts";
+import type { Metrics, ScoredBatch } from "./scorer.ts";
 
-export type Metrics = Readonly<Record<string, number>>;
+export type { Metrics } from "./scorer.ts";
 
 export interface EvaluatorOptions {
   readonly base: Base;
   readonly adapters: readonly Omit<TaskAdapter, "trainable">[];
+  /** Names of the labels by id, where entities are to be told by their tags. */
+  readonly labelNames?: readonly string[] | undefined;
   readonly device?: Device;
   readonly session?: SessionOptions | undefined;
 }
@@ -32,20 +34,29 @@ export class Evaluator {
   readonly #taskGraph: TaskGraph;
   readonly #session: Session;
   readonly #constants: Readonly<Record<string, Tensor>>;
+  readonly #labelNames: readonly string[] | undefined;
 
   private constructor(
     base: Base,
     taskGraph: TaskGraph,
     session: Session,
     constants: Readonly<Record<string, Tensor>>,
+    labelNames: readonly string[] | undefined,
   ) {
     this.#base = base;
     this.#taskGraph = taskGraph;
     this.#session = session;
     this.#constants = constants;
+    this.#labelNames = labelNames;
   }
 
-  static async create({ base, adapters, device = cpu, session }: EvaluatorOptions): Promise<Evaluator> {
+  static async create({
+    base,
+    adapters,
+    labelNames,
+    device = cpu,
+    session,
+  }: EvaluatorOptions): Promise<Evaluator> {
     const { model, settings } = base;
     const taskGraph = buildEvaluationGraph({
       model,
@@ -53,23 +64,25 @@ export class Evaluator {
       adapters: adapters.map((adapter) => ({ ...adapter, trainable: false })),
       padding: !model.causal,
       attentionBlocks: 1,
-      lossChunks: settings.task === "causal-lm" || settings.task === "masked-lm" ? evaluationChunks : 1,
+      lossChunks: evaluationChunks,
     });
     return new Evaluator(
       base,
       taskGraph,
       await device.createSession(taskGraph.graph, (weight) => base.locate(weight), session),
       Object.fromEntries(adapters.flatMap(({ name, method }) => Object.entries(constantFeeds(name, method)))),
+      labelNames,
     );
   }
 
   /**
-   * Metrics over all batches: `loss` per supervised token or row; `perplexity` and `accuracy` of the tokens;
-   * `accuracy`, `f1`, `matthews` of classes; `pearson`, `spearman` of numbers.
+   * Metrics over all batches: `loss` as in training; `perplexity` and `accuracy` of predicted tokens; `accuracy`, `f1`,
+   * `matthews` of classes; `accuracy` of whole sets of labels with `f1Micro` and `f1Macro`; `pearson`, `spearman` of
+   * numbers; `accuracy` of labelled tokens, and `precision`, `recall`, `f1` of entities; `exactMatch` and `f1` of answers.
    * @param values flat values of each adapter by name.
    */
   async evaluate(
-    batches: Iterable<TaskBatch>,
+    batches: Iterable<ScoredBatch>,
     values: Readonly<Record<string, Float32Array>>,
   ): Promise<Metrics> {
     const parameters = Object.fromEntries(
@@ -79,7 +92,7 @@ export class Evaluator {
       ]),
     );
     let [loss, count, correct] = [0, 0, 0];
-    const rows: { logits: Float32Array; label: number }[] = [];
+    const scorer = createScorer(this.#base.settings, this.#labelNames);
     for (const batch of batches) {
       const feeds = feedsOf(this.#taskGraph, this.#base.model, batch);
       const results = await this.#session.run({ ...feeds.tensors, ...this.#constants, ...parameters });
@@ -87,51 +100,18 @@ export class Evaluator {
       count += feeds.count;
       correct += Number(results["correct"]?.data[0] ?? 0);
       const logits = results["logits"];
-      if (logits?.data instanceof Float32Array) {
-        const width = logits.shape[1] ?? 1;
-        for (const [row, label] of (batch.classLabels ?? []).entries())
-          rows.push({ logits: logits.data.slice(row * width, (row + 1) * width), label });
-      }
+      if (logits?.data instanceof Float32Array)
+        scorer?.add(batch, { shape: logits.shape, data: logits.data });
     }
     if (count === 0) throw internalError("there is nothing to evaluate.");
-    return { loss: loss / count, ...this.#taskMetrics(loss / count, correct / count, rows) };
-  }
-
-  #taskMetrics(
-    loss: number,
-    share: number,
-    rows: readonly { logits: Float32Array; label: number }[],
-  ): Metrics {
-    const { task, labelCount } = this.#base.settings;
-    const labels = rows.map(({ label }) => label);
-    switch (task) {
-      case "causal-lm":
-      case "masked-lm":
-        return { perplexity: Math.exp(loss), accuracy: share };
-      case "regression": {
-        const predicted = rows.map(({ logits }) => logits[0] ?? 0);
-        return finite({ pearson: pearson(predicted, labels), spearman: spearman(predicted, labels) });
-      }
-      case "classification":
-      case "token-classification": {
-        const predicted = rows.map(({ logits }) =>
-          logits.indexOf(logits.reduce((a, b) => Math.max(a, b), -Infinity)),
-        );
-        return {
-          accuracy: accuracy(predicted, labels),
-          f1: f1(predicted, labels, labelCount),
-          matthews: matthews(predicted, labels),
-        };
-      }
-    }
+    const mean = loss / count;
+    return {
+      loss: mean,
+      ...(scorer?.metrics() ?? { perplexity: Math.exp(mean), accuracy: correct / count }),
+    };
   }
 
   async dispose(): Promise<void> {
     await this.#session.dispose();
   }
-}
-
-/** JSON has no NaN: a metric that is not defined for the data is left out. */
-function finite(metrics: Metrics): Metrics {
-  return Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value)));
 }

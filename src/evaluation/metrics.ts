@@ -1,4 +1,4 @@
-/** @file Metrics of predicted classes and numbers, as GLUE uses them and scikit-learn and SciPy compute them. */
+/** @file Metrics of predicted classes, sets of labels and numbers, as GLUE uses them and scikit-learn and SciPy compute them. */
 
 /** Share of equal entries. */
 export function accuracy(predicted: readonly number[], actual: readonly number[]): number {
@@ -29,6 +29,32 @@ export function f1(predicted: readonly number[], actual: readonly number[], clas
   if (classCount <= 2) return f1OfClass(predicted, actual, 1);
   const occurring = [...new Set([...predicted, ...actual])];
   return mean(occurring.map((label) => f1OfClass(predicted, actual, label)));
+}
+
+/**
+ * Of sets of labels: the share of rows whose whole set is right, F1 over all decisions, and the mean of the labels' own
+ * F1, where a label that never occurs has 0.
+ */
+export function labelSetScores(
+  predicted: readonly (readonly number[])[],
+  actual: readonly (readonly number[])[],
+  labelCount: number,
+): { readonly accuracy: number; readonly f1Micro: number; readonly f1Macro: number } {
+  const perLabel = Array.from({ length: labelCount }, (_, label) => {
+    const holds = (sets: readonly (readonly number[])[]) => sets.map((set) => Number(set.includes(label)));
+    return [holds(predicted), holds(actual)] as const;
+  });
+  const isRight = (set: readonly number[], row: number) =>
+    set.length === (predicted[row] ?? []).length && set.every((label) => predicted[row]?.includes(label));
+  return {
+    accuracy: actual.filter(isRight).length / actual.length,
+    f1Micro: f1OfClass(
+      perLabel.flatMap(([own]) => own),
+      perLabel.flatMap(([, right]) => right),
+      1,
+    ),
+    f1Macro: mean(perLabel.map(([own, right]) => f1OfClass(own, right, 1))),
+  };
 }
 
 /** Matthews correlation over any number of classes (Gorodkin 2004); 0 where a side has only one class. */

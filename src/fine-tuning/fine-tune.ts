@@ -19,6 +19,7 @@ import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
 import { writeFolderAtomic } from "../files/atomic.ts";
 import { hash } from "../graph/print.ts";
+import type { Task } from "../models/forward.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { loraPlusGroups } from "../training/lora-plus.ts";
@@ -133,7 +134,12 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     ...(session ? { session } : {}),
   });
   const evaluator = options.evaluationData
-    ? await Evaluator.create({ base, adapters: [...frozen, adapter], session })
+    ? await Evaluator.create({
+        base,
+        adapters: [...frozen, adapter],
+        labelNames: options.evaluationData.labels?.names,
+        session,
+      })
     : undefined;
   try {
     const current = () => withValues(adapter, trainer.parameters);
@@ -143,7 +149,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
       progress,
       batches: placedBatches(options, objective.lengthMultiple, progress.cursor),
       evaluate: evaluator && (() => evaluate(options, evaluator, trainer.parameters)),
-      isBetter,
+      isBetter: (metrics, best) => isBetter(base.settings.task, metrics, best),
       save:
         out === undefined
           ? undefined
@@ -245,13 +251,20 @@ export function* evaluationBatches(
   for (const { batch } of batches(sorted, settings)) yield batch;
 }
 
-/** More accurate, or better correlated; otherwise of lower loss. */
-function isBetter(metrics: Metrics, best: Metrics): boolean {
+/** The metric that says which of two evaluations is better; the loss where there is none, or between equals. */
+const leadingMetric: Readonly<Partial<Record<Task, string>>> = {
+  classification: "accuracy",
+  "multi-label-classification": "f1Micro",
+  "token-classification": "f1",
+  "question-answering": "f1",
+};
+
+function isBetter(task: Task, metrics: Metrics, best: Metrics): boolean {
   const { loss = Infinity } = metrics;
   const { loss: bestLoss = Infinity } = best;
-  const isClassifier = "f1" in metrics;
-  const [score, bestScore] = [metrics["accuracy"] ?? 0, best["accuracy"] ?? 0];
-  return isClassifier && score !== bestScore ? score > bestScore : loss < bestLoss;
+  const leading = leadingMetric[task] ?? "";
+  const [score, bestScore] = [metrics[leading] ?? 0, best[leading] ?? 0];
+  return score !== bestScore ? score > bestScore : loss < bestLoss;
 }
 
 const hasAdapterFolder = (adapter: Adapter) => methodTable[adapter.methodType].format !== undefined;

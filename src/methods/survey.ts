@@ -18,7 +18,7 @@ import type { Value } from "../graph/graph.ts";
 /** What a model is run for: the task and, where it classifies, the number of labels. */
 export interface TaskSettings {
   readonly task: Task;
-  /** Width of a classifier's output; 1 for regression. Not used by the tasks that predict tokens. */
+  /** Width of a classifier's output; 1 for regression. Not used by the tasks that predict tokens or answers. */
   readonly labelCount: number;
 }
 
@@ -65,8 +65,7 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
 }
 
 /**
- * The task's result from hidden states [tokens, hidden]: token logits for every row given, or the logits of the
- * sequences.
+ * The task's result from hidden states [tokens, hidden]: logits for every row given, or for the sequences.
  * @throws DeltafitError `usage-invalid` where the architecture has no such head.
  */
 export function headOutput(
@@ -75,22 +74,37 @@ export function headOutput(
   context: ForwardContext,
   hidden: Value,
 ): Value {
-  const unsupported = () =>
-    new DeltafitError(
-      "usage-invalid",
-      `The architecture ${model.modelType} has no head for the task ${task}.`,
-      `It can do ${[...(model.tokenLogits ? [model.causal ? "causal-lm" : "masked-lm"] : []), ...(model.sequenceLogits ? ["classification", "regression"] : [])].join(", ")}.`,
-    );
   switch (task) {
     case "causal-lm":
     case "masked-lm":
-      if (!model.tokenLogits || model.causal !== (task === "causal-lm")) throw unsupported();
+      if (!model.tokenLogits || model.causal !== (task === "causal-lm")) throw withoutHead(model, task);
       return model.tokenLogits(context, hidden, task);
     case "classification":
+    case "multi-label-classification":
     case "regression":
-      if (!model.sequenceLogits) throw unsupported();
+      if (!model.sequenceLogits) throw withoutHead(model, task);
       return model.sequenceLogits(context, hidden, labelCount);
     case "token-classification":
-      throw unsupported();
+      if (!model.labelLogits) throw withoutHead(model, task);
+      return model.labelLogits(context, hidden, labelCount);
+    case "question-answering":
+      if (!model.spanLogits) throw withoutHead(model, task);
+      return model.spanLogits(context, hidden);
   }
+}
+
+function withoutHead(model: Model, task: Task): DeltafitError {
+  const heads: Task[] = [
+    ...(model.tokenLogits ? [model.causal ? ("causal-lm" as const) : ("masked-lm" as const)] : []),
+    ...(model.sequenceLogits
+      ? (["classification", "multi-label-classification", "regression"] as const)
+      : []),
+    ...(model.labelLogits ? (["token-classification"] as const) : []),
+    ...(model.spanLogits ? (["question-answering"] as const) : []),
+  ];
+  return new DeltafitError(
+    "usage-invalid",
+    `The architecture ${model.modelType} has no head for the task ${task}.`,
+    `It can do ${heads.join(", ")}.`,
+  );
 }

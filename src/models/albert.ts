@@ -5,7 +5,7 @@
 import type { Value } from "../graph/graph.ts";
 import { activationSchema, positiveInteger, probability, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import { describeEncoder, embedPostNorm, layerSettings, postNormSchema } from "./layers/post-norm-encoder.ts";
 import { postNormLayer } from "./layers/post-norm-layer.ts";
 import type { PostNormModules } from "./layers/post-norm-layer.ts";
@@ -80,6 +80,7 @@ export const albert: Architecture = {
           epsilon: config.layer_norm_eps,
           tiedWeight: config.tie_word_embeddings ? "albert.embeddings.word_embeddings.weight" : undefined,
         }),
+      ...tokenHeads({ hidden, labelDropout: config.classifier_dropout_prob }),
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {
           dense: "albert.pooler",

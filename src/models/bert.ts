@@ -1,7 +1,7 @@
 /** @file BERT (Devlin et al. 2019): post-norm bidirectional encoder with segments and learnt positions. */
 import { readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { bertPredictions, predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { bertPredictions, predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -14,6 +14,7 @@ export const bert: Architecture = {
   create(raw): Model {
     const config = readConfiguration(postNormSchema, raw);
     const hidden = config.hidden_size;
+    const headDropout = config.classifier_dropout ?? config.hidden_dropout_prob;
     return {
       ...describeEncoder(config),
       modelType: "bert",
@@ -37,6 +38,7 @@ export const bert: Architecture = {
           epsilon: config.layer_norm_eps,
           tiedWeight: config.tie_word_embeddings ? "bert.embeddings.word_embeddings.weight" : undefined,
         }),
+      ...tokenHeads({ hidden, labelDropout: headDropout }),
       // The first token through the pooler (dense, tanh), then one linear layer.
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {
@@ -45,7 +47,7 @@ export const bert: Architecture = {
           hidden,
           activation: "tanh",
           inputDropout: 0,
-          outputDropout: config.classifier_dropout ?? config.hidden_dropout_prob,
+          outputDropout: headDropout,
         }),
     };
   },

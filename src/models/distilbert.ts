@@ -10,7 +10,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { embedTokens } from "./layers/embeddings.ts";
-import { predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import { postNormLayer } from "./layers/post-norm-layer.ts";
 import type { PostNormModules, PostNormSettings } from "./layers/post-norm-layer.ts";
 
@@ -26,6 +26,7 @@ const schema = z.object({
   dropout: probability.default(0.1),
   attention_dropout: probability.default(0.1),
   seq_classif_dropout: probability.default(0.2),
+  qa_dropout: probability.default(0.1),
   tie_word_embeddings: z.boolean().default(true),
   pad_token_id: tokenIdSchema,
 });
@@ -104,6 +105,7 @@ export const distilbert: Architecture = {
           epsilon,
           tiedWeight: config.tie_word_embeddings ? "distilbert.embeddings.word_embeddings.weight" : undefined,
         }),
+      ...tokenHeads({ hidden, labelDropout: config.dropout, spanDropout: config.qa_dropout }),
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {
           dense: "pre_classifier",

@@ -4,7 +4,7 @@
  */
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -51,6 +51,7 @@ export const electra: Architecture = {
           epsilon: config.layer_norm_eps,
           tiedWeight: config.tie_word_embeddings ? "electra.embeddings.word_embeddings.weight" : undefined,
         }),
+      ...tokenHeads({ hidden, labelDropout: headDropout }),
       // The first token through dense and GELU (BERT has tanh there), with dropout before each layer.
       sequenceLogits: (context, x, labelCount) =>
         sequenceHead(context, context.firstTokens(x), labelCount, {

@@ -147,7 +147,14 @@ export interface ForwardContext {
 }
 
 /** What a model is trained or evaluated for. */
-export type Task = "causal-lm" | "masked-lm" | "classification" | "regression" | "token-classification";
+export type Task =
+  | "causal-lm"
+  | "masked-lm"
+  | "classification"
+  | "multi-label-classification"
+  | "regression"
+  | "token-classification"
+  | "question-answering";
 
 /** A model of one architecture with its sizes fixed: what everything outside this room works with. */
 export interface Model {
@@ -177,6 +184,10 @@ export interface Model {
   tokenLogits?(context: ForwardContext, hidden: Value, task: "causal-lm" | "masked-lm"): Value;
   /** Logits [sequences, labels] of hidden states [tokens, hidden]. */
   sequenceLogits?(context: ForwardContext, hidden: Value, labelCount: number): Value;
+  /** Logits [rows, labels] of hidden states [rows, hidden], where every token has a label. */
+  labelLogits?(context: ForwardContext, hidden: Value, labelCount: number): Value;
+  /** Logits [rows, 2] of hidden states [rows, hidden]: that an answer starts at a token, and that it ends there. */
+  spanLogits?(context: ForwardContext, hidden: Value): Value;
 }
 
 /** An architecture: reads its configuration and yields models. */

@@ -41,6 +41,7 @@ export const gemma3Text: Architecture = {
       modelType: "gemma3_text",
       attention: (index) => layers[index] ?? { frequencies: undefined },
       queryKeyNorm: "head",
+      labelsTokens: false,
     });
   },
 };

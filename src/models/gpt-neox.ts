@@ -14,7 +14,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { feedForward } from "./layers/feed-forward.ts";
-import { tokenOutput } from "./layers/heads.ts";
+import { tokenHeads, tokenOutput } from "./layers/heads.ts";
 import { rotaryFrequencies, rotarySchema, rotarySettings, rotaryTables } from "./layers/rotary.ts";
 import type { RotaryTables } from "./layers/rotary.ts";
 import { attendRotated } from "./layers/self-attention.ts";
@@ -38,6 +38,7 @@ const schema = rotarySchema.extend({
   /** The rotary settings where `rope_parameters` has none: the base, and the share of each head that is rotated. */
   rotary_emb_base: z.number().positive().default(10_000),
   rotary_pct: z.number().positive().max(1).default(0.25),
+  classifier_dropout: probability.default(0.1),
   pad_token_id: tokenIdSchema,
 });
 
@@ -83,6 +84,7 @@ export const gptNeox: Architecture = {
           tiedWeight: config.tie_word_embeddings ? `${embedding.path}.weight` : undefined,
           bias: false,
         }),
+      ...tokenHeads({ hidden, labelDropout: config.classifier_dropout }),
       sequenceLogits: (context, x, labelCount) =>
         context.linear("score", context.lastTokens(x), { in: hidden, out: labelCount, isOutput: true }),
     };

@@ -11,7 +11,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { feedForward } from "./layers/feed-forward.ts";
-import { tokenOutput } from "./layers/heads.ts";
+import { tokenHeads, tokenOutput } from "./layers/heads.ts";
 import { splitProjections } from "./layers/self-attention.ts";
 
 const schema = z.object({
@@ -30,6 +30,9 @@ const schema = z.object({
   scale_attn_weights: z.boolean().default(true),
   scale_attn_by_inverse_layer_idx: z.boolean().default(false),
   tie_word_embeddings: z.boolean().default(true),
+  /** Of the input of the labels; 0.1 where neither says so. */
+  classifier_dropout: probability.nullish(),
+  hidden_dropout: probability.nullish(),
   pad_token_id: tokenIdSchema,
 });
 
@@ -75,6 +78,10 @@ export const gpt2: Architecture = {
           tiedWeight: config.tie_word_embeddings ? `${tokens.path}.weight` : undefined,
           bias: false,
         }),
+      ...tokenHeads({
+        hidden,
+        labelDropout: config.classifier_dropout ?? config.hidden_dropout ?? 0.1,
+      }),
       sequenceLogits: (context, x, labelCount) =>
         context.linear("score", context.lastTokens(x), { in: hidden, out: labelCount, isOutput: true }),
     };

@@ -21,6 +21,7 @@ export const mistral: Architecture = {
       modelType: "mistral",
       norms: preNorms,
       attention: () => ({ frequencies, window }),
+      findsSpans: true,
     });
   },
 };

@@ -14,7 +14,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { fusedGatedFeedForward } from "./layers/feed-forward.ts";
-import { tokenOutput, transform } from "./layers/heads.ts";
+import { tokenHead, tokenOutput, transform } from "./layers/heads.ts";
 import { rotaryFrequencies, rotaryScalingSchema, rotaryTables } from "./layers/rotary.ts";
 import type { RotarySettings, RotaryTables } from "./layers/rotary.ts";
 import { attendRotated, splitProjections } from "./layers/self-attention.ts";
@@ -70,6 +70,7 @@ export const modernbert: Architecture = {
     // Older files only say that each n-th layer, counted from the first, is global.
     const isSliding = (index: number) => index % config.global_attn_every_n_layers !== 0;
     const types = layerTypesOf(config.layer_types, config.num_hidden_layers, isSliding);
+    const output = { path: "classifier", hidden, dropout: config.classifier_dropout };
     const head = (context: ForwardContext, x: Value) =>
       transform(context, x, {
         dense: "head.dense",
@@ -106,14 +107,10 @@ export const modernbert: Architecture = {
         }),
       sequenceLogits(context, x, labelCount) {
         const pooled = config.classifier_pooling === "cls" ? context.firstTokens(x) : context.meanTokens(x);
-        const dropped = context.dropout(head(context, pooled), config.classifier_dropout);
-        return context.linear("classifier", dropped, {
-          in: hidden,
-          out: labelCount,
-          bias: true,
-          isOutput: true,
-        });
+        return tokenHead(context, head(context, pooled), labelCount, output);
       },
+      labelLogits: (context, x, labelCount) => tokenHead(context, head(context, x), labelCount, output),
+      spanLogits: (context, x) => tokenHead(context, head(context, x), 2, output),
     };
   },
 };

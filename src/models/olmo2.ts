@@ -26,6 +26,7 @@ export const olmo2: Architecture = {
       projectionBias: config.attention_bias,
       outputBias: config.attention_bias,
       queryKeyNorm: "token",
+      labelsTokens: false,
     });
   },
 };

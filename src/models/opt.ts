@@ -14,7 +14,7 @@ import {
 } from "./configuration.ts";
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { feedForward } from "./layers/feed-forward.ts";
-import { tokenOutput } from "./layers/heads.ts";
+import { tokenHead, tokenOutput } from "./layers/heads.ts";
 import { separateProjections } from "./layers/self-attention.ts";
 
 const schema = z.object({
@@ -93,6 +93,7 @@ export const opt: Architecture = {
           tiedWeight: config.tie_word_embeddings ? `${embedding.path}.weight` : undefined,
           bias: false,
         }),
+      spanLogits: (context, x) => tokenHead(context, x, 2, { path: "qa_outputs", hidden: width, dropout: 0 }),
       sequenceLogits: (context, x, labelCount) =>
         context.linear("score", context.lastTokens(x), { in: width, out: labelCount, isOutput: true }),
     };

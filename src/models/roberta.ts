@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { positiveInteger, readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
-import { predictionsHead, sequenceHead } from "./layers/heads.ts";
+import { predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import {
   describeEncoder,
   embedPostNorm,
@@ -63,6 +63,7 @@ function createModel(modelType: string, config: z.output<typeof schema>): Model 
         epsilon: config.layer_norm_eps,
         tiedWeight: config.tie_word_embeddings ? "roberta.embeddings.word_embeddings.weight" : undefined,
       }),
+    ...tokenHeads({ hidden, labelDropout: headDropout }),
     // The first token through dense and tanh, with dropout before each layer.
     sequenceLogits: (context, x, labelCount) =>
       sequenceHead(context, context.firstTokens(x), labelCount, {

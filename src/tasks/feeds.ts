@@ -5,7 +5,7 @@ import { inputNames } from "../methods/forward-pass.ts";
 import type { Model } from "../models/forward.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
-import { lossInputNames } from "./graphs.ts";
+import { lossInputNames } from "./losses.ts";
 import type { TaskGraph } from "./graphs.ts";
 
 /** Rows of tokens, padded to one length, with what is to be predicted. */
@@ -27,6 +27,16 @@ export interface TaskBatch {
   readonly sequenceStarts?: Tensor<"int64"> | undefined;
   /** Class ids or regression targets, one a sequence. */
   readonly classLabels?: readonly number[] | undefined;
+  /** Ids of the labels that hold, one list a row. */
+  readonly labelSets?: readonly (readonly number[])[] | undefined;
+  /** Where the answer starts and ends, one a row, at the positions of `inputIds`; a position outside is left out. */
+  readonly spans?: readonly AnswerSpan[] | undefined;
+}
+
+/** First and last position of an answer. */
+export interface AnswerSpan {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Marks a token without supervision, as in torch's cross-entropy. */
@@ -34,7 +44,7 @@ const ignoredLabel = -100;
 
 export interface Feeds {
   readonly tensors: Record<string, Tensor>;
-  /** Supervised tokens, or rows: what the summed loss is divided by. */
+  /** Supervised tokens, rows, labels of all rows, or ends of answers: what the summed loss is divided by. */
   readonly count: number;
 }
 
@@ -73,10 +83,8 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
   const tensors = Object.fromEntries(
     Object.entries(all).flatMap(([name, tensor]) => (needed.has(name) ? [[name, tensor()] as const] : [])),
   );
-  const needsLoss = [...needed].some(
-    (name) =>
-      name === lossInputNames.classes || name === lossInputNames.values || name === lossInputNames.rows(0),
-  );
+  const { classes, held, values, rows: rowsOf } = lossInputNames;
+  const needsLoss = [classes, held, values, rowsOf(0)].some((name) => needed.has(name));
   if (!needsLoss) return { tensors, count: 0 };
   const loss = lossFeeds(taskGraph, batch);
   return { tensors: { ...tensors, ...loss.tensors }, count: loss.count };
@@ -106,27 +114,93 @@ function sequencesOf({ inputIds, attentionMask, sequenceStarts }: TaskBatch): re
 
 function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
   const { task, labelCount } = taskGraph.settings;
-  if (task === "causal-lm" || task === "masked-lm")
-    return tokenTargets(taskGraph, batch, task === "causal-lm");
-  const { classLabels } = batch;
-  if (!classLabels) throw internalError("a batch for classification has no labels.");
-  const count = classLabels.length;
-  if (task === "regression")
-    return { tensors: { [lossInputNames.values]: float32Tensor([count, 1], classLabels) }, count };
-  const outside = classLabels.find((label) => !Number.isInteger(label) || label < 0 || label >= labelCount);
-  if (outside !== undefined)
-    throw new DeltafitError(
-      "data-invalid",
-      `A label is ${outside}, but the classifier has ${labelCount} classes.`,
-      `Labels count from 0 to ${labelCount - 1}.`,
-    );
-  return { tensors: { [lossInputNames.classes]: int64Tensor([count], classLabels) }, count };
+  switch (task) {
+    case "causal-lm":
+    case "masked-lm":
+      return tokenTargets(taskGraph, batch, task === "causal-lm");
+    case "token-classification": {
+      const feeds = tokenTargets(taskGraph, batch, false);
+      const labels = Array.from(given(batch.labels, "labels").data, Number);
+      checkLabels(
+        labels.filter((label) => label !== ignoredLabel),
+        labelCount,
+      );
+      return feeds;
+    }
+    case "question-answering":
+      return spanTargets(batch);
+    case "multi-label-classification":
+      return heldLabels(given(batch.labelSets, "label sets"), labelCount);
+    case "regression": {
+      const values = given(batch.classLabels, "labels");
+      const count = values.length;
+      return { tensors: { [lossInputNames.values]: float32Tensor([count, 1], values) }, count };
+    }
+    case "classification": {
+      const classes = given(batch.classLabels, "labels");
+      checkLabels(classes, labelCount);
+      const count = classes.length;
+      return { tensors: { [lossInputNames.classes]: int64Tensor([count], classes) }, count };
+    }
+  }
+}
+
+function given<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw internalError(`a batch has no ${what}, which its task needs.`);
+  return value;
+}
+
+function checkLabels(labels: readonly number[], labelCount: number): void {
+  const outside = labels.find((label) => !Number.isInteger(label) || label < 0 || label >= labelCount);
+  if (outside === undefined) return;
+  throw new DeltafitError(
+    "data-invalid",
+    `A label is ${outside}, but the classifier has ${labelCount} classes.`,
+    `Labels count from 0 to ${labelCount - 1}.`,
+  );
+}
+
+/** Every label of every row is a choice of its own: the loss is divided by rows times labels. */
+function heldLabels(sets: readonly (readonly number[])[], labelCount: number): Feeds {
+  checkLabels(sets.flat(), labelCount);
+  const held = new Array<number>(sets.length * labelCount).fill(0);
+  for (const [row, set] of sets.entries()) for (const label of set) held[row * labelCount + label] = 1;
+  return {
+    tensors: { [lossInputNames.held]: int64Tensor([sets.length, labelCount], held) },
+    count: held.length,
+  };
+}
+
+/**
+ * Starts and ends that lie in their row. The loss is divided by the number of both: where as many starts as ends lie in
+ * their rows, that is the mean of the mean over the starts and the mean over the ends.
+ */
+function spanTargets({ inputIds, spans }: TaskBatch): Feeds {
+  const [, length = 0] = inputIds.shape;
+  const ends = given(spans, "spans").flatMap(({ start, end }, row) => [
+    { place: 2 * row, target: start },
+    { place: 2 * row + 1, target: end },
+  ]);
+  const supervised = ends.filter(({ target }) => target < length);
+  const count = supervised.length;
+  // A position before the row counts as its first.
+  const targets = supervised.map(({ target }) => Math.max(0, target));
+  return {
+    tensors: {
+      [lossInputNames.rows(0)]: int64Tensor(
+        [count],
+        supervised.map(({ place }) => place),
+      ),
+      [lossInputNames.targets(0)]: int64Tensor([count], targets),
+    },
+    count,
+  };
 }
 
 /** Places of supervised tokens among all positions, and what to predict there; a causal model predicts the next token. */
 function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch, causal: boolean): Feeds {
-  const { labels, sequenceStarts } = batch;
-  if (!labels) throw internalError("a batch for predicting tokens has no labels.");
+  const labels = given(batch.labels, "labels");
+  const { sequenceStarts } = batch;
   const [rows = 0, length = 0] = labels.shape;
   const places: number[] = [];
   const targets: number[] = [];

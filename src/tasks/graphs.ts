@@ -2,7 +2,6 @@
  * @file The graphs of a task: loss and gradient for training, loss and predictions for evaluation, logits for
  * inspection. Knows no data format and runs nothing.
  */
-import type { GraphBuilder } from "../graph/builder.ts";
 import { multiplyDimensions, subtractDimensions } from "../graph/dimension.ts";
 import { internalError } from "../errors.ts";
 import { graphOf } from "../graph/graph.ts";
@@ -14,6 +13,8 @@ import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
 import { lossAndGradient, startPass } from "./pass.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
+import { lossChunksOf, lossOf } from "./losses.ts";
+import type { LossOptions } from "./losses.ts";
 import type { Pass, TaskAdapter } from "./pass.ts";
 
 export interface TaskGraphOptions {
@@ -28,21 +29,9 @@ export interface TaskGraphOptions {
   readonly attentionBlocks: number;
   /** As of a pass. */
   readonly recompute?: boolean | undefined;
-  /** Parts in which the logits of supervised tokens are made, so that they never exist all at once. */
+  /** Parts in which logits over the vocabulary are made, so that they never exist all at once. */
   readonly lossChunks: number;
 }
-
-/** Names of the inputs that a task's loss adds. */
-export const lossInputNames = {
-  /** int64 [rows]: places of the supervised rows among the tokens, one input for each chunk. */
-  rows: (chunk: number) => `rows.${chunk}`,
-  /** int64 [rows]: token ids to predict. */
-  targets: (chunk: number) => `targets.${chunk}`,
-  /** int64 [sequences]: class ids. */
-  classes: "class_labels",
-  /** float32 [sequences, 1]: regression targets. */
-  values: "target_values",
-} as const;
 
 /** A graph with what a caller must know to feed it. */
 export interface TaskGraph {
@@ -64,17 +53,18 @@ export interface TaskGraph {
 /** Outputs "loss" (summed over supervised tokens or rows) and "gradient" (flat, of that sum). */
 export function buildTrainingGraph(options: TaskGraphOptions): TaskGraph {
   const pass = startTask(options, true);
-  return pass.finish(lossAndGradient(pass, lossOf(pass, options)));
+  return pass.finish(lossAndGradient(pass, lossOf(pass, pass.loss)));
 }
 
 /**
- * Output "loss" (summed) and, for classification and regression, "logits" [sequences, labels]; for the tasks that
- * predict tokens, "correct": the number of supervised tokens whose most likely prediction is right.
+ * Output "loss" (summed) and "logits": [sequences, labels] of what labels whole sequences, [supervised tokens, labels] of what labels
+ * tokens, [batch, length, 2] of what finds answers. The tasks that predict tokens have "correct" instead: the number of
+ * supervised tokens whose most likely prediction is right.
  */
 export function buildEvaluationGraph(options: TaskGraphOptions): TaskGraph {
   const pass = startTask(options, false);
   const outputs: GraphOutput[] = [];
-  const loss = lossOf(pass, options, outputs);
+  const loss = lossOf(pass, pass.loss, outputs);
   return pass.finish([{ name: "loss", value: loss }, ...outputs]);
 }
 
@@ -102,6 +92,7 @@ export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false
 interface TaskPass extends Pass {
   /** Hidden states [tokens, hidden] of the body. */
   readonly hidden: Value;
+  readonly loss: LossOptions;
   readonly finish: (outputs: readonly GraphOutput[]) => TaskGraph;
 }
 
@@ -113,65 +104,18 @@ function startTask(options: TaskGraphOptions, training: boolean, observe?: Forwa
   const virtualTokens = subtractDimensions(pass.context.sequence.length, ownLength);
   if (typeof virtualTokens === "string")
     throw internalError("a method puts a symbolic number of tokens in front.");
+  const { model, settings } = options;
+  const lossChunks = lossChunksOf(settings, options.lossChunks);
+  const loss: LossOptions = { model, settings, lossChunks, virtualTokens };
   const finish = (outputs: readonly GraphOutput[]): TaskGraph => ({
     graph: graphOf(outputs),
-    settings: options.settings,
+    settings,
     layout: pass.layout,
     frozenLayouts: pass.frozenLayouts,
-    lossChunks: options.lossChunks,
+    lossChunks,
     virtualTokens,
     takenPositions: takenPositions(options.adapters),
     lengthMultiple: attentionBlocks,
   });
-  return { ...pass, hidden, finish };
-}
-
-/** The summed loss; what evaluation wants besides is pushed to `extra`. */
-function lossOf(
-  { builder, context, hidden }: TaskPass,
-  options: TaskGraphOptions,
-  extra?: GraphOutput[],
-): Value {
-  const { model, settings } = options;
-  if (settings.task === "causal-lm" || settings.task === "masked-lm") {
-    const parts = Array.from({ length: options.lossChunks }, (_, chunk) => {
-      const rows = builder.input(lossInputNames.rows(chunk), "int64", [`rows${chunk}`]);
-      const targets = builder.input(lossInputNames.targets(chunk), "int64", [`rows${chunk}`]);
-      const logits = headOutput(model, settings, context, builder.gather(hidden, rows, true));
-      const losses = builder.softmaxCrossEntropyLoss(logits, targets);
-      return {
-        loss: builder.sumAll(losses),
-        correct: extra ? countCorrect(builder, logits, losses) : undefined,
-      };
-    });
-    const correct = parts.flatMap((part) => part.correct ?? []);
-    if (extra) extra.push({ name: "correct", value: correct.reduce((a, b) => builder.add(a, b)) });
-    return parts.map(({ loss }) => loss).reduce((a, b) => builder.add(a, b));
-  }
-  const logits = headOutput(model, settings, context, hidden);
-  extra?.push({ name: "logits", value: logits });
-  if (settings.task === "regression") {
-    const difference = builder.subtract(
-      logits,
-      builder.input(lossInputNames.values, "float32", [context.sequence.sequences, 1]),
-    );
-    return builder.sumAll(builder.multiply(difference, difference));
-  }
-  return builder.sumAll(
-    builder.softmaxCrossEntropyLoss(
-      logits,
-      builder.input(lossInputNames.classes, "int64", [context.sequence.sequences]),
-    ),
-  );
-}
-
-/** How many targets have the largest logit: those whose loss is the log-sum-exp less the maximum. */
-function countCorrect(builder: GraphBuilder, logits: Value, losses: Value): Value {
-  const rows = logits.shape[0] ?? 0;
-  const maximum = builder.reshape(builder.reduceMax(logits, [1]), [rows, 1]);
-  const exponentials = builder.exponential(builder.subtract(logits, maximum));
-  const smallest = builder.reshape(builder.logarithm(builder.reduceSum(exponentials, [1])), [rows]);
-  const tolerance = builder.scalar(1e-5);
-  const right = builder.lessOrEqual(losses, builder.add(smallest, tolerance));
-  return builder.sumAll(builder.cast(right, "float32"));
+  return { ...pass, hidden, loss, finish };
 }

@@ -7,6 +7,7 @@ import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
+import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
 import type { Model } from "../models/forward.ts";
@@ -78,7 +79,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   const { base, adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
   const { model, settings } = base;
   const { packed, supervisedTokens } = options;
-  if (packed === true) checkPackable([...frozen, ...adapters]);
+  if (packed === true) checkPackable(settings, [...frozen, ...adapters]);
   refuseTrainingRounded(base, adapters);
   const taskGraph = buildTrainingGraph({
     model,
@@ -109,8 +110,17 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   };
 }
 
-/** @throws DeltafitError `method-unsupported` for methods whose virtual tokens stand in front of whole rows. */
-function checkPackable(adapters: readonly Omit<TaskAdapter, "trainable">[]): void {
+/**
+ * @throws DeltafitError `method-unsupported` for methods whose virtual tokens stand in front of whole rows;
+ * `usage-invalid` for the task whose loss compares all positions of a row.
+ */
+function checkPackable({ task }: TaskSettings, adapters: readonly Omit<TaskAdapter, "trainable">[]): void {
+  if (task === "question-answering")
+    throw new DeltafitError(
+      "usage-invalid",
+      "The positions of a row compete for an answer's ends, so a row cannot hold several questions.",
+      "Train without packing; grouping by length saves most of the padding as well.",
+    );
   const adapter = adapters.find(({ method }) => (method.virtualTokens ?? 0) > 0);
   if (!adapter) return;
   throw new DeltafitError(

@@ -22,8 +22,12 @@ AUTO_CLASSES = {
     "masked-lm": transformers.AutoModelForMaskedLM,
     "classification": transformers.AutoModelForSequenceClassification,
     "regression": transformers.AutoModelForSequenceClassification,
+    "multi-label-classification": transformers.AutoModelForSequenceClassification,
     "token-classification": transformers.AutoModelForTokenClassification,
+    "question-answering": transformers.AutoModelForQuestionAnswering,
 }
+
+TARGETS = ("labels", "start_positions", "end_positions")
 
 # PEFT has no task type for masked language models.
 PEFT_TASKS = {
@@ -31,7 +35,9 @@ PEFT_TASKS = {
     "masked-lm": None,
     "classification": "SEQ_CLS",
     "regression": "SEQ_CLS",
+    "multi-label-classification": "SEQ_CLS",
     "token-classification": "TOKEN_CLS",
+    "question-answering": "QUESTION_ANS",
 }
 
 
@@ -46,10 +52,17 @@ def load_base(folder, task):
 
 
 def read_batch(path, name):
-    """The model inputs of a named batch in an inputs.json, without its labels."""
+    """The model inputs of a named batch in an inputs.json, without what is to be predicted."""
     with open(path, encoding="utf-8") as file:
         batch = json.load(file)[name]
-    return {key: torch.tensor(rows) for key, rows in batch.items() if key != "labels"}
+    return {key: torch.tensor(rows) for key, rows in batch.items() if key not in TARGETS}
+
+
+def logits_of(outputs):
+    """The logits; those of an answer's start and end side by side, as the last axis."""
+    if "start_logits" in outputs:
+        return torch.stack([outputs.start_logits, outputs.end_logits], -1)
+    return outputs.logits
 
 
 def read_jobs(parser, required):

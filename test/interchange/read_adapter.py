@@ -14,7 +14,7 @@ from pathlib import Path
 
 import peft
 import torch
-from bases import AUTO_CLASSES, load_base, read_batch, read_jobs
+from bases import AUTO_CLASSES, load_base, logits_of, read_batch, read_jobs
 from safetensors.torch import load_file, save_file
 
 # Loading copies, so values are equal; only VB-LoRA's top-k weights are a softmax that is stored and computed anew.
@@ -45,13 +45,13 @@ def run(job):
     base = load_base(job["base"], job["task"])
     batch = read_batch(job["inputs"], job["batch"])
     with torch.inference_mode():
-        base_logits = base(**batch).logits
+        base_logits = logits_of(base(**batch))
     model = peft.PeftModel.from_pretrained(base, job["adapter"]).eval()
     lines = differences(model, load_file(Path(job["adapter"]) / "adapter_model.safetensors"))
     if lines:
         return lines
     with torch.inference_mode():
-        logits = model(**batch).logits
+        logits = logits_of(model(**batch))
     out = Path(job["out"])
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file({"logits": logits.float().contiguous(), "base_logits": base_logits.float().contiguous()}, out)

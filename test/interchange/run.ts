@@ -12,9 +12,10 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { deltafitMain, peersPython, repositoryRoot, runForJson, runToEnd } from "../../bench/peers/python.ts";
 import { DeltafitError } from "../../src/errors.ts";
+import type { Task } from "../../src/models/forward.ts";
 import { deltafitLogits, type InputBatch } from "./deltafit-side.ts";
 import { type Logits, readLogits } from "./logits-file.ts";
-import { writeTrainingData, writeTokenizer, type Task } from "./tiny-data.ts";
+import { writeTrainingData, writeTokenizer } from "./tiny-data.ts";
 
 /** Two float32 programs that add in another order differ by about 1e-6 on these models. */
 const tolerance = 1e-4;
@@ -42,6 +43,19 @@ const cases: readonly InterchangeCase[] = [
   { base: "gpt2", task: "causal-lm", targets: ["c_attn"], reference: "gpt2-lora" },
   { base: "roberta_cls", task: "classification", targets: ["query", "value"], reference: "roberta_cls-lora" },
   { base: "bert_mlm", task: "masked-lm", targets: ["query", "value"], reference: "bert_mlm-lora" },
+  {
+    base: "bert_multi",
+    task: "multi-label-classification",
+    targets: ["query", "value"],
+    reference: "bert_multi-lora",
+  },
+  { base: "bert_tok", task: "token-classification", targets: ["query", "value"], reference: "bert_tok-lora" },
+  {
+    base: "distilbert_qa",
+    task: "question-answering",
+    targets: ["q_lin", "v_lin"],
+    reference: "distilbert_qa-lora",
+  },
 ];
 
 /** An interchange case with the files that this run makes for it. */

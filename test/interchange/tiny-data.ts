@@ -5,8 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-
-export type Task = "causal-lm" | "classification" | "masked-lm";
+import type { Task } from "../../src/models/forward.ts";
 
 const firstWordId = 5;
 const unknownId = 3;
@@ -71,7 +70,24 @@ function sentences(vocabularySize: number): string[] {
   });
 }
 
-/** Writes `data.tsv` (`sentence`, `label`) for classification, else `data.jsonl` with one `text` a line. @returns its path */
+/** What a task wants to know of a text, in the keys that its data has. */
+function rowOf(task: Task, text: string, row: number): object {
+  const words = text.split(" ");
+  switch (task) {
+    case "token-classification":
+      return { tokens: words, tags: words.map((_, position) => (row + position) % 3) };
+    case "multi-label-classification":
+      return { text, labels: [row % 2 === 0, row % 3 === 0, true] };
+    case "question-answering": {
+      const [question = "", answer = ""] = words;
+      return { question, context: text, answers: { text: [answer], answer_start: [text.indexOf(answer)] } };
+    }
+    default:
+      return { text };
+  }
+}
+
+/** Writes `data.tsv` (`sentence`, `label`) for classification, else `data.jsonl` with one row a line. @returns its path */
 export function writeTrainingData(folder: string, task: Task, vocabularySize: number): string {
   const texts = sentences(vocabularySize);
   if (task === "classification") {
@@ -81,6 +97,6 @@ export function writeTrainingData(folder: string, task: Task, vocabularySize: nu
     return path;
   }
   const path = join(folder, "data.jsonl");
-  writeFileSync(path, texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  writeFileSync(path, texts.map((text, row) => `${JSON.stringify(rowOf(task, text, row))}\n`).join(""));
   return path;
 }

@@ -102,6 +102,9 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
   if (!inputIds) throw new CaseFailure(`${folder}: the batch "${name}" has no input_ids`);
   const labels = batch["labels"];
   const [rows = 0, length = 0] = inputIds.shape;
+  const isPerToken = Array.isArray(labels?.[0]) && labels[0].length === length;
+  const positions = (key: string) => (batch[key] ?? []) as number[];
+  const [starts, ends] = [positions("start_positions"), positions("end_positions")];
   return {
     inputIds,
     attentionMask:
@@ -109,7 +112,13 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
       int64Tensor([rows, length], new Array<number>(elementCount([rows, length])).fill(1)),
     tokenTypeIds: tensor("token_type_ids"),
     positionIds: tensor("position_ids"),
-    labels: tensor("labels"),
+    labels: isPerToken ? tensor("labels") : undefined,
+    // A number for each label instead of each token: 1 where the label holds.
+    labelSets:
+      labels && Array.isArray(labels[0]) && !isPerToken
+        ? (labels as number[][]).map((row) => [...row.keys()].filter((label) => row[label] === 1))
+        : undefined,
+    spans: starts.length > 0 ? starts.map((start, row) => ({ start, end: ends[row] ?? 0 })) : undefined,
     classLabels: labels && !Array.isArray(labels[0]) ? (labels as number[]) : undefined,
   };
 }

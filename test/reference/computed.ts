@@ -32,6 +32,9 @@ const tasks: Readonly<Record<string, Task>> = {
   "masked-lm": "masked-lm",
   "sequence-classification": "classification",
   regression: "regression",
+  "multi-label-classification": "multi-label-classification",
+  "token-classification": "token-classification",
+  "question-answering": "question-answering",
 };
 
 const typeSchema = z.looseObject({ model_type: z.string() });

@@ -115,6 +115,7 @@ def dims():
 # ---------------------------------------------------------------------------------------------------------------------
 
 CAUSAL, MLM, CLS, REG, SEQ2SEQ = "causal-lm", "masked-lm", "sequence-classification", "regression", "seq2seq-lm"
+TOK, QA, MULTI = "token-classification", "question-answering", "multi-label-classification"
 IDS = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
 ROBERTA_IDS = dict(pad_token_id=1, bos_token_id=0, eos_token_id=2)
 MASK_ID = 4  # first ordinary token id is 5
@@ -211,6 +212,31 @@ def model_table():
         "electra_cls": (CLS, "ElectraConfig", encoder(embedding_size=h // 2, type_vocab_size=2, **cls)),
         "llama_cls": (CLS, "LlamaConfig", {**llama, **cls}),
         "gpt2_cls": (CLS, "GPT2Config", {**gpt2, **cls}),
+        # heads for tokens, for answers, and for any number of labels
+        **{f"{model}_{kind}": (task, config_class, {**args, **labels})
+           for model, (config_class, args) in {
+               "bert": ("BertConfig", encoder(type_vocab_size=2)),
+               "distilbert": ("DistilBertConfig", {**distilbert, "qa_dropout": 0.0}),
+               "roberta": ("RobertaConfig", roberta),
+               "deberta": ("DebertaConfig", deberta_v1),
+               "deberta_v2": ("DebertaV2Config", deberta_v3),
+               "modernbert": ("ModernBertConfig", modernbert),
+               "electra": ("ElectraConfig", encoder(embedding_size=h // 2, type_vocab_size=2)),
+               "albert": ("AlbertConfig", encoder(embedding_size=h // 2, type_vocab_size=2, num_hidden_groups=1,
+                                                  inner_group_num=1, classifier_dropout_prob=0.0)),
+           }.items()
+           for kind, task, labels in (("tok", TOK, cls), ("qa", QA, {}),
+                                      ("multi", MULTI, {**cls, "problem_type": "multi_label_classification"}))},
+        "llama_tok": (TOK, "LlamaConfig", {**llama, **cls, "classifier_dropout": 0.0}),
+        "gpt2_tok": (TOK, "GPT2Config", {**gpt2, **cls, "classifier_dropout": 0.0}),
+        "gpt2_qa": (QA, "GPT2Config", gpt2),
+        "gpt_neox_tok": (TOK, "GPTNeoXConfig", {**{k: v for k, v in decoder().items() if k != "num_key_value_heads"},
+                         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+                         "attention_dropout": 0.0, "hidden_dropout": 0.0, "classifier_dropout": 0.0, **cls}),
+        "opt_qa": (QA, "OPTConfig", dict(hidden_size=h, ffn_dim=d["inter"], num_hidden_layers=layers,
+                   num_attention_heads=d["heads"], vocab_size=d["vocab"], max_position_embeddings=64, dropout=0.0,
+                   word_embed_proj_dim=h, do_layer_norm_before=True, pad_token_id=1, bos_token_id=2, eos_token_id=2)),
+        "mistral_qa": (QA, "MistralConfig", decoder(sliding_window=pick(5, 4))),
         "t5": (SEQ2SEQ, "T5Config", dict(d_model=h, d_kv=h // 4, d_ff=d["inter"], num_layers=2, num_decoder_layers=2,
                num_heads=4, vocab_size=d["vocab"], relative_attention_num_buckets=8,
                relative_attention_max_distance=12, dropout_rate=0.0, feed_forward_proj=pick("relu", "gated-gelu"),
@@ -223,7 +249,14 @@ def auto_class(task):
     import transformers as tf
 
     return {CAUSAL: tf.AutoModelForCausalLM, MLM: tf.AutoModelForMaskedLM, SEQ2SEQ: tf.AutoModelForSeq2SeqLM,
-            CLS: tf.AutoModelForSequenceClassification, REG: tf.AutoModelForSequenceClassification}[task]
+            CLS: tf.AutoModelForSequenceClassification, REG: tf.AutoModelForSequenceClassification,
+            MULTI: tf.AutoModelForSequenceClassification, TOK: tf.AutoModelForTokenClassification,
+            QA: tf.AutoModelForQuestionAnswering}[task]
+
+
+def logits_of(out):
+    """The logits; of an answer's start and end side by side, as the last axis."""
+    return torch.stack([out.start_logits, out.end_logits], -1) if hasattr(out, "start_logits") else out.logits
 
 
 def randomise_model(model, name):
@@ -287,6 +320,22 @@ def make_batch(name, key):
         batch["input_ids"] = torch.where(chosen, torch.tensor(MASK_ID), ids)
     elif task == CLS:
         batch["labels"] = torch.randint(0, args["num_labels"], (rows,), generator=gen)
+    elif task == MULTI:
+        held = torch.rand(rows, args["num_labels"], generator=gen) < 0.5
+        held[0] = True
+        held[1] = False
+        batch["labels"] = held.float()
+    elif task == TOK:
+        labels = torch.randint(0, args["num_labels"], (rows, seq), generator=gen)
+        ignored = (torch.rand(rows, seq, generator=gen) < 0.3) | (mask == 0)
+        ignored[:, 1] = False
+        batch["labels"] = torch.where(ignored, torch.tensor(-100), labels)
+    elif task == QA:  # the last row's answer is outside: it counts for nothing
+        if name.startswith("deberta"):  # its padding positions attend to each other, and the softmax over positions sees them
+            batch["attention_mask"] = torch.ones_like(mask)
+            batch["input_ids"] = torch.where(mask == 1, ids, torch.tensor(5))
+        batch["start_positions"] = torch.tensor([2, 0, seq + 3])
+        batch["end_positions"] = torch.tensor([4, 0, seq + 5])
     elif task == REG:
         batch["labels"] = torch.rand(rows, generator=gen) * 5
     elif task == SEQ2SEQ:
@@ -344,11 +393,11 @@ def write_model_case(name):
     batch = make_batch(name, f"models/{name}")
     inputs, expected, info = {"forward": lists(batch)}, {}, {"name": name, "task": task}
     with torch.no_grad():
-        before = model(**batch).logits
+        before = logits_of(model(**batch))
         out = reloaded(**batch, output_hidden_states=True)
-    info["reload_max_abs_diff"] = max_abs_diff(before, out.logits)
+    info["reload_max_abs_diff"] = max_abs_diff(before, logits_of(out))
     assert info["reload_max_abs_diff"] < 1e-6, "save_pretrained does not round-trip"
-    expected["logits"], expected["loss"] = out.logits, out.loss
+    expected["logits"], expected["loss"] = logits_of(out), out.loss
     hidden = out.decoder_hidden_states if task == SEQ2SEQ else out.hidden_states
     for i, hs in enumerate(hidden or ()):
         expected[f"hidden_states.{i}"] = hs
@@ -372,7 +421,7 @@ def write_model_case(name):
         expected |= greedy(reloaded, prompt, pad)
     # how far float32 is from float64: the natural tolerance of these numbers
     with torch.no_grad():
-        info["fp64_gap"] = {"logits": max_abs_diff(load_base(name).double()(**doubled(batch)).logits,
+        info["fp64_gap"] = {"logits": max_abs_diff(logits_of(load_base(name).double()(**doubled(batch))),
                                                    expected["logits"])}
     info["parameters"] = sum(p.numel() for p in reloaded.parameters())
     write_json(path / "inputs.json", inputs)
@@ -466,6 +515,11 @@ def method_table():
         "roberta_cls-lora": lora("roberta_cls", pick(["query", "value"], ["query", "key", "output.dense"]), seq_cls,
                                  modules_to_save=["classifier"]),
         "roberta_reg-lora": lora("roberta_reg", ["query", "value"], seq_cls),
+        "bert_multi-lora": lora("bert_multi", ["query", "value"], seq_cls),
+        "bert_tok-lora": lora("bert_tok", ["query", "value"], dict(task_type="TOKEN_CLS")),
+        "distilbert_qa-lora": lora("distilbert_qa", ["q_lin", "v_lin"], dict(task_type="QUESTION_ANS")),
+        "roberta_qa-lora": lora("roberta_qa", ["query", "value"], dict(task_type="QUESTION_ANS")),
+        "llama_tok-lora": lora("llama_tok", task=dict(task_type="TOKEN_CLS")),
         "roberta_mlm-lora": lora("roberta_mlm", ["query", "value"], task={}),
         "deberta_cls-lora": lora("deberta_cls", ["in_proj"], seq_cls),
         "deberta_v2_cls-lora": lora("deberta_v2_cls", pick(["query_proj", "value_proj"], ["key_proj", "value_proj"]),
@@ -735,7 +789,7 @@ def evaluate(model, batch):
     model.eval()
     with torch.no_grad():
         out = model(**batch)
-    logits = out.logits
+    logits = logits_of(out)
     model.train()
     model.zero_grad(set_to_none=True)
     loss = model(**batch).loss
@@ -799,7 +853,7 @@ def reload_difference(spec, path, batch, logits):
 
     base = load_base(spec["base"])
     needs_labels = model_table()[spec["base"]][0] == SEQ2SEQ  # the decoder's input is made from them
-    inference = {k: v for k, v in batch.items() if k != "labels" or needs_labels}
+    inference = {k: v for k, v in batch.items() if k not in ("labels", "start_positions", "end_positions") or needs_labels}
     if "subset" in spec:
         base.load_state_dict(load_file(f"{path}/subset.safetensors"), strict=False)
         model = base
@@ -807,7 +861,7 @@ def reload_difference(spec, path, batch, logits):
         model = peft.PeftModel.from_pretrained(base, path)
     model.eval()
     with torch.no_grad():
-        return max_abs_diff(model(**inference).logits, logits)
+        return max_abs_diff(logits_of(model(**inference)), logits)
 
 
 def write_method_case(name):
@@ -854,7 +908,7 @@ def write_method_case(name):
     info["without_gradient"] = [n for n, g in grads.items() if g is None]
     info["train_eval_loss_diff"] = abs(loss.item() - eval_loss.item())
     with torch.no_grad():
-        base_logits = base(**batch).logits
+        base_logits = logits_of(base(**batch))
     info["adapter_effect"] = max_abs_diff(base_logits, logits) if base_logits.shape == logits.shape else max_abs_diff(
         base_logits, logits[:, -base_logits.shape[1]:])
     info["reload_max_abs_diff"] = reload_difference(spec, path / "adapter", batch, logits)
@@ -866,7 +920,7 @@ def write_method_case(name):
         try:
             merged_model, merged = merged_weights(model, base)
             with torch.no_grad():
-                info["merged_logits_diff"] = max_abs_diff(merged_model.eval()(**batch).logits, logits)
+                info["merged_logits_diff"] = max_abs_diff(logits_of(merged_model.eval()(**batch)), logits)
             expected.update({f"merged.{n}": w for n, w in merged.items()})
         except (NotImplementedError, AttributeError, ValueError) as error:
             info["merge_error"] = repr(error)
@@ -889,7 +943,7 @@ def write_method_case(name):
     info.update(lrs=curve["lrs"], grad_norms=curve["grad_norms"], losses=curve["losses"],
                 final_loss=curve["final_loss"])
     with torch.no_grad():
-        expected["trained_logits"] = model.eval()(**batch).logits
+        expected["trained_logits"] = logits_of(model.eval()(**batch))
     info["trained_effect"] = max_abs_diff(base_logits, expected["trained_logits"][:, -base_logits.shape[1]:]
                                           if base_logits.ndim == 3 else expected["trained_logits"])
     save_adapter(model, spec, path / "trained")
@@ -928,7 +982,7 @@ def fp64_gap(model, batch, optimiser, logits, grads, curve, after, trained_logit
     curve64 = train_curve(model, batch, optimiser)
     after64 = trainable(model)
     with torch.no_grad():
-        trained_logits64 = model.eval()(**batch).logits
+        trained_logits64 = logits_of(model.eval()(**batch))
     if not torch.isfinite(logits64).all():  # fully masked rows of sliding-window models are NaN in float64
         return None
     return dict(

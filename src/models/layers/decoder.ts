@@ -9,7 +9,7 @@ import { activationSchema, positiveInteger, probability, tokenIdSchema } from ".
 import type { ActivationName } from "../configuration.ts";
 import type { ForwardContext, Model } from "../forward.ts";
 import { gatedFeedForward } from "./feed-forward.ts";
-import { tokenOutput } from "./heads.ts";
+import { tokenHead, tokenOutput } from "./heads.ts";
 import { rotarySchema, rotaryTables } from "./rotary.ts";
 import type { RotaryTables } from "./rotary.ts";
 import { attendRotated, attentionShape, separateProjections } from "./self-attention.ts";
@@ -32,6 +32,9 @@ export const decoderSchema = rotarySchema.extend({
   initializer_range: z.number().positive().default(0.02),
   tie_word_embeddings: z.boolean().default(false),
   attention_dropout: probability.nullish(),
+  /** Of the input of the labels of tokens; 0.1 where neither says so. */
+  classifier_dropout: probability.nullish(),
+  hidden_dropout: probability.nullish(),
   pad_token_id: tokenIdSchema,
 });
 
@@ -95,6 +98,10 @@ export interface DecoderDesign {
   readonly feedForward?: LayerPart<Value>;
   /** Dropout of what each sub-layer adds to the residual stream. */
   readonly residualDropout?: number;
+  /** Whether transformers has a head that labels tokens; by default it has. */
+  readonly labelsTokens?: boolean;
+  /** Whether transformers has a head for answers on a body of the same name; by default it has none. */
+  readonly findsSpans?: boolean;
 }
 
 /** The model of a family. */
@@ -144,7 +151,20 @@ export function createDecoder(config: DecoderConfiguration, design: DecoderDesig
     },
     sequenceLogits: (context, x, labelCount) =>
       context.linear("score", context.lastTokens(x), { in: hidden, out: labelCount, isOutput: true }),
+    ...(design.labelsTokens === false ? {} : { labelLogits: labelHead(config) }),
+    ...(design.findsSpans === true ? { spanLogits: spanHead(config) } : {}),
   };
+}
+
+function labelHead(config: DecoderConfiguration): NonNullable<Model["labelLogits"]> {
+  const dropout = config.classifier_dropout ?? config.hidden_dropout ?? 0.1;
+  const settings = { path: "score", hidden: config.hidden_size, dropout };
+  return (context, x, labelCount) => tokenHead(context, x, labelCount, settings);
+}
+
+function spanHead(config: DecoderConfiguration): NonNullable<Model["spanLogits"]> {
+  const settings = { path: "qa_outputs", hidden: config.hidden_size, dropout: 0 };
+  return (context, x) => tokenHead(context, x, 2, settings);
 }
 
 interface LayerSettings {

@@ -9,7 +9,7 @@ import type { ForwardContext, Model } from "../forward.ts";
 import { relativeScores } from "./disentangled-attention.ts";
 import type { RelativePositions } from "./disentangled-attention.ts";
 import { sumEmbeddings } from "./embeddings.ts";
-import { bertPredictions, predictionsHead, sequenceHead, transform } from "./heads.ts";
+import { bertPredictions, predictionsHead, sequenceHead, tokenHeads, transform } from "./heads.ts";
 import { describeEncoder, encoderLayer, layerSettings, postNormSchema } from "./post-norm-encoder.ts";
 
 /** Position kinds of `pos_att_type`: "c2p|p2c" in older files, a list in newer ones. */
@@ -120,6 +120,7 @@ export function disentangledModel(config: DisentangledConfiguration, variant: Di
         c: context.parameter(`${head}.bias`, [config.vocab_size]),
       });
     },
+    ...tokenHeads({ hidden, labelDropout: config.hidden_dropout_prob }),
     sequenceLogits: (context, x, labelCount) =>
       sequenceHead(context, context.firstTokens(x), labelCount, {
         dense: "pooler.dense",

@@ -1,7 +1,10 @@
-/** @file The heads of encoders: predicting masked tokens, and classifying a sequence. Module names are given by who calls. */
+/**
+ * @file The heads of models: predicting masked tokens, classifying a sequence or its tokens, and finding an answer.
+ * Module names are given by who calls.
+ */
 import type { Value } from "../../graph/graph.ts";
 import type { ActivationName } from "../configuration.ts";
-import type { ForwardContext } from "../forward.ts";
+import type { ForwardContext, Model } from "../forward.ts";
 import { activate } from "./activation.ts";
 
 /** A dense layer, an activation and a norm: what BERT calls the transform of its head. */
@@ -117,4 +120,45 @@ export function sequenceHead(
   const pooled = context.linear(dense, dropped, { in: hidden, out: hidden, bias: true });
   const activated = context.dropout(activate(context.builder, activation, pooled), outputDropout);
   return context.linear(output, activated, { in: hidden, out: labelCount, bias: true, isOutput: true });
+}
+
+export interface TokenHeadSettings {
+  /** Module of the output layer. */
+  readonly path: string;
+  readonly hidden: number;
+  /** Dropout of its input. */
+  readonly dropout: number;
+}
+
+/** Logits [rows, outputs] of x [rows, hidden]: one layer for each token by itself. */
+export function tokenHead(
+  context: ForwardContext,
+  x: Value,
+  outputs: number,
+  { path, hidden, dropout }: TokenHeadSettings,
+): Value {
+  const dropped = context.dropout(x, dropout);
+  return context.linear(path, dropped, { in: hidden, out: outputs, bias: true, isOutput: true });
+}
+
+export interface TokenHeadsSettings {
+  readonly hidden: number;
+  /** Dropout before the labels. */
+  readonly labelDropout: number;
+  /** Dropout before the ends of an answer; by default none. */
+  readonly spanDropout?: number;
+}
+
+/** The heads for tokens under the names that transformers gives them. */
+export function tokenHeads({
+  hidden,
+  labelDropout,
+  spanDropout = 0,
+}: TokenHeadsSettings): Required<Pick<Model, "labelLogits" | "spanLogits">> {
+  const labels = { path: "classifier", hidden, dropout: labelDropout };
+  const spans = { path: "qa_outputs", hidden, dropout: spanDropout };
+  return {
+    labelLogits: (context, x, labelCount) => tokenHead(context, x, labelCount, labels),
+    spanLogits: (context, x) => tokenHead(context, x, 2, spans),
+  };
 }
