@@ -99,6 +99,7 @@ export type { TokenizedExample } from "./data/tokenized-example.ts";
 export { describeExample } from "./data/describe-example.ts";
 export { batches, collate } from "./data/batches.ts";
 export type { Batch, BatchCursor, BatchesOptions, PaddingOptions } from "./data/batches.ts";
+export type { PackingOptions } from "./data/packing.ts";
 
 // Training
 export { checkpointFolder, evaluationBatches, fineTune } from "./fine-tuning/fine-tune.ts";

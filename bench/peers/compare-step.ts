@@ -4,12 +4,25 @@
  *
  *     tsx bench/peers/compare-step.ts --shape smollm2-135m --rounds 3 --repeat 5 [--json]
  */
-import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { availableParallelism, cpus, totalmem } from "node:os";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { DeltafitError } from "../../src/errors.ts";
+import {
+  checkedFlags,
+  checkedResult,
+  describeMachine,
+  describeVersions,
+  machine,
+  ownVersions,
+  pairedRatio,
+  positiveInteger,
+  readJson,
+  runScript,
+  spread,
+} from "../measure.ts";
+import type { Spread } from "../measure.ts";
 import { deltafitMain, peersPython, repositoryRoot, runForJson } from "./python.ts";
 
 const help = `usage: tsx bench/peers/compare-step.ts [flags]
@@ -80,26 +93,6 @@ function readFlags() {
 }
 type Flags = ReturnType<typeof readFlags>;
 
-function checkedFlags(): Flags {
-  try {
-    return readFlags();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new DeltafitError("usage-invalid", reason, "--help lists the flags.", error);
-  }
-}
-
-function positiveInteger(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new DeltafitError(
-      "usage-invalid",
-      `--${name}: expected a whole number of at least 1, found '${text}'.`,
-    );
-  }
-  return value;
-}
-
 /** Path of a shape's config.json, relative to the repository's root, where both sides run. */
 function shapePath(shape: string): string {
   const folder = join("bench", "shapes");
@@ -149,39 +142,8 @@ function settingsFrom(flags: Flags): Settings {
   };
 }
 
-function readJson(path: string): unknown {
-  return JSON.parse(readFileSync(path, "utf8"));
-}
-
-function installedVersion(folder: string): string {
-  return z.looseObject({ version: z.string() }).parse(readJson(join(folder, "package.json"))).version;
-}
-
 function measure(side: string, command: string, commandArguments: readonly string[]): StepResult {
-  const result = stepResult.safeParse(runForJson(command, commandArguments));
-  if (!result.success) {
-    throw new DeltafitError(
-      "runtime-failed",
-      `${side} printed another object than expected: ${z.prettifyError(result.error)}`,
-    );
-  }
-  return result.data;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)] ?? NaN;
-  const lower = sorted[Math.ceil(sorted.length / 2) - 1] ?? NaN;
-  return (lower + upper) / 2;
-}
-
-interface Spread {
-  readonly median: number;
-  readonly all: readonly number[];
-}
-
-function spread(values: readonly number[]): Spread {
-  return { median: median(values), all: values };
+  return checkedResult(side, stepResult, runForJson(command, commandArguments));
 }
 
 function summary(results: readonly StepResult[]) {
@@ -192,21 +154,6 @@ function summary(results: readonly StepResult[]) {
     peakMemoryBytes: spread(results.map((result) => result.peakMemoryBytes)),
     ...(starts.length === results.length ? { startMilliseconds: spread(starts) } : {}),
     runs: results,
-  };
-}
-
-/** deltafit's value over PEFT's, pair by pair: the machine's mood of the minute hits both halves of a pair. */
-function pairedRatio(deltafit: Spread, peft: Spread): Spread {
-  return spread(deltafit.all.map((value, pair) => value / (peft.all[pair] ?? NaN)));
-}
-
-function machine() {
-  const processors = cpus();
-  return {
-    processor: processors[0]?.model ?? "unknown",
-    cores: availableParallelism(),
-    memoryBytes: totalmem(),
-    platform: `${process.platform} ${process.arch}`,
   };
 }
 
@@ -226,12 +173,7 @@ function compare(settings: Settings) {
   return {
     date: new Date().toISOString(),
     machine: machine(),
-    versions: {
-      deltafit: installedVersion(repositoryRoot),
-      node: process.versions.node,
-      "onnxruntime-node": installedVersion(join(repositoryRoot, "node_modules", "onnxruntime-node")),
-      ...peftResults[0]?.versions,
-    },
+    versions: { ...ownVersions(), ...peftResults[0]?.versions },
     shape: settings.shape,
     deltafitArguments: settings.deltafitArguments,
     peftArguments: settings.peftArguments,
@@ -254,11 +196,9 @@ function row(name: string, deltafit: Spread, peft: Spread, ratio: Spread, diviso
 
 function table(comparison: Comparison): string {
   const { deltafit, peft, ratios } = comparison;
-  const versions = Object.entries(comparison.versions).map(([name, version]) => `${name} ${version}`);
-  const { processor, cores, memoryBytes, platform } = comparison.machine;
   return [
-    `${comparison.date}  ${processor}, ${String(cores)} cores, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${platform}`,
-    versions.join(", "),
+    `${comparison.date}  ${describeMachine(comparison.machine)}`,
+    describeVersions(comparison.versions),
     `deltafit ${comparison.deltafitArguments.join(" ")}`,
     `peft_step.py ${comparison.peftArguments.join(" ")}`,
     "",
@@ -270,7 +210,7 @@ function table(comparison: Comparison): string {
 }
 
 function main(): void {
-  const flags = checkedFlags();
+  const flags = checkedFlags(readFlags);
   if (flags.help === true) {
     process.stdout.write(`${help}\n`);
     return;
@@ -280,11 +220,4 @@ function main(): void {
   process.stdout.write(`${settings.json ? JSON.stringify(comparison) : table(comparison)}\n`);
 }
 
-try {
-  main();
-} catch (error) {
-  const known = DeltafitError.isInstance(error);
-  process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-  if (known && error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
-  process.exitCode = known ? error.exitCode : 1;
-}
+runScript(main);
