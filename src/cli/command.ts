@@ -56,7 +56,7 @@ export function defineCommand<Table extends FlagTable>(definition: CommandDefini
     flags,
     async execute(onCommandLine, givenArgument) {
       const { config, set = [], ...output } = readValues(commonFlags, onCommandLine);
-      const given = new Map(config === undefined ? [] : readConfigFile(config, definition.flags));
+      const given = new Map(config === undefined ? [] : await readConfigFile(config, definition.flags));
       for (const [flag, value] of onCommandLine) given.set(flag, value);
       applySettings(set, definition.flags, given);
       const terminal = createTerminal(output);

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { failureOf } from "../../test/support/failure.ts";
+import { failureOf, rejectionOf } from "../../test/support/failure.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import { applySettings, readConfigFile } from "./config-file.ts";
 import { names, numberIn, numbersByName, optional, readValues, switched } from "./flags.ts";
@@ -16,46 +16,48 @@ const table = {
   dryRun: switched(group, "only say"),
 };
 
-function read(content: string): Map<string, Given> {
+function read(content: string): Promise<Map<string, Given>> {
   const file = path.join(temporaryFolder(), "run.yaml");
   fs.writeFileSync(file, content);
   return readConfigFile(file, table);
 }
 
-test("keys are flags without dashes in front, lists may be written either way", () => {
-  const given = read("learning-rate: 1e-3\ntargets: a, b\ndry-run: true\nrank-pattern:\n  'layers.0.*': 4\n");
+test("keys are flags without dashes in front, lists may be written either way", async () => {
+  const given = await read(
+    "learning-rate: 1e-3\ntargets: a, b\ndry-run: true\nrank-pattern:\n  'layers.0.*': 4\n",
+  );
   expect(readValues(table, given)).toEqual({
     learningRate: 0.001,
     targets: ["a", "b"],
     dryRun: true,
     rankPattern: { "layers.0.*": 4 },
   });
-  expect(readValues(table, read("targets: [a, b]\n")).targets).toEqual(["a", "b"]);
-  expect(readValues(table, read("# nothing\n")).targets).toBeUndefined();
+  expect(readValues(table, await read("targets: [a, b]\n")).targets).toEqual(["a", "b"]);
+  expect(readValues(table, await read("# nothing\n")).targets).toBeUndefined();
 });
 
-test("a wrong value is named with file and key", () => {
-  const given = read("learning-rate: -1\n");
+test("a wrong value is named with file and key", async () => {
+  const given = await read("learning-rate: -1\n");
   expect(failureOf(() => readValues(table, given)).message).toMatch(
     /^".*run\.yaml", learning-rate: expected a number above 0, found -1\.$/,
   );
 });
 
-test("unknown keys are refused with the nearest name, or with all of them", () => {
-  expect(failureOf(() => read("learning-rte: 1\n")).hint).toBe('Did you mean "learning-rate"?');
-  expect(failureOf(() => read("zzzzzzzzzzzz: 1\n")).hint).toBe(
+test("unknown keys are refused with the nearest name, or with all of them", async () => {
+  expect((await rejectionOf(() => read("learning-rte: 1\n"))).hint).toBe('Did you mean "learning-rate"?');
+  expect((await rejectionOf(() => read("zzzzzzzzzzzz: 1\n"))).hint).toBe(
     "The settings are learning-rate, targets, rank-pattern, dry-run.",
   );
-  expect(failureOf(() => read("__proto__: 1\n")).code).toBe("usage-invalid");
+  expect((await rejectionOf(() => read("__proto__: 1\n"))).code).toBe("usage-invalid");
 });
 
-test("aliases that would fill the memory are refused", () => {
+test("aliases that would fill the memory are refused", async () => {
   const levels = Array.from(
     { length: 9 },
     (_, level) => `a${level + 1}: &a${level + 1} [${`*a${level},`.repeat(9)}]`,
   );
   const bomb = ["a0: &a0 [x]", ...levels].join("\n");
-  expect(failureOf(() => read(bomb)).code).toBe("file-invalid");
+  expect((await rejectionOf(() => read(bomb))).code).toBe("file-invalid");
 });
 
 function applied(settings: readonly string[], given = new Map<string, Given>()): Map<string, Given> {

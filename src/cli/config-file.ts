@@ -2,7 +2,7 @@
  * @file Settings from a YAML file and from `--set`, as values of a command's flags. Checks names here; values are
  * checked with those of the command line.
  */
-import { parseDocument } from "yaml";
+import type { Document } from "yaml";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 import { readExactly, withOpenFile } from "../files/read.ts";
@@ -13,8 +13,10 @@ import type { Flag, FlagTable, Given } from "./flags.ts";
 const maximumBytes = 2 ** 20;
 
 /** @throws DeltafitError `file-missing`, `file-refused`, `file-invalid`; `usage-invalid` for a key that is no flag. */
-export function readConfigFile(path: string, table: FlagTable): Map<string, Given> {
+export async function readConfigFile(path: string, table: FlagTable): Promise<Map<string, Given>> {
   const where = quote(path);
+  // Most calls read no file, and the library costs each of them some hundredths of a second.
+  const { parseDocument } = await import("yaml");
   const document = parseDocument(readText(path), { uniqueKeys: true });
   const [problem] = document.errors;
   if (problem !== undefined) {
@@ -36,7 +38,7 @@ export function readConfigFile(path: string, table: FlagTable): Map<string, Give
   );
 }
 
-function plainValue(document: ReturnType<typeof parseDocument>, where: string): unknown {
+function plainValue(document: Pick<Document, "toJS">, where: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch (error) {

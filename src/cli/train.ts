@@ -66,7 +66,7 @@ async function trainPrepared(
   const { base, tokenizer, adapter, data, evaluationData, sequenceLength, plan } = prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
   const { pack, groupByLength } = values;
-  const view = createTrainingView(terminal);
+  const view = await createTrainingView(terminal);
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
   const model = { base, tokenizer, adapter, session, recompute };

@@ -1,5 +1,4 @@
 /** @file Training as one watches it: a bar on a terminal, else a plain line now and then. */
-import cliProgress from "cli-progress";
 import type { Evaluation, TrainingEvent } from "../training/run.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -13,7 +12,7 @@ const millisecondsBetweenLines = 1000;
 /** Columns that the bar's line needs besides the bar. */
 const columnsOfNumbers = 58;
 
-export function createTrainingView(terminal: Terminal): TrainingView {
+export async function createTrainingView(terminal: Terminal): Promise<TrainingView> {
   return terminal.isLive ? barView(terminal) : lineView(terminal);
 }
 
@@ -36,7 +35,8 @@ function lineView(terminal: Terminal): TrainingView {
   };
 }
 
-function barView(terminal: Terminal): TrainingView {
+async function barView(terminal: Terminal): Promise<TrainingView> {
+  const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
     format: "{bar} {value}/{total}  loss {loss}  {speed} tokens/s  {left} left",
     barsize: Math.max(4, Math.min(24, terminal.width - columnsOfNumbers)),

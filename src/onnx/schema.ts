@@ -2,7 +2,8 @@
  * @file The part of ONNX's protobuf schema (onnx.proto, IR version 10) that deltafit writes: field numbers
  * and types by message. Knows no graph.
  */
-import protobuf from "protobufjs";
+// Without the parser of .proto files, which would be half of the library.
+import protobuf from "protobufjs/light.js";
 
 type Field = readonly [type: string, id: number, rule?: "repeated"];
 
