@@ -1,7 +1,7 @@
 """One training step of PyTorch + PEFT, timed: the counterpart of `deltafit bench step`.
 
-A model of the shape in a config.json gets random weights, LoRA is put on it by peft, and a step (forward,
-backward, AdamW on the adapter) is repeated on one fixed random batch. Nothing is read but the config.
+A model of the shape in a config.json gets random weights, or those of a folder, LoRA is put on it by peft, and a step
+(forward, backward, AdamW on the adapter) is repeated on one fixed random batch.
 
 Prints one JSON object with the field names of `deltafit bench step`:
 
@@ -40,7 +40,8 @@ DROPOUT_KEYS = {
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="a Hugging Face config.json")
+    parser.add_argument("--config", help="a Hugging Face config.json")
+    parser.add_argument("--model", help="a folder in Hugging Face layout whose weights are loaded, in place of --config")
     parser.add_argument("--task", choices=["causal-lm", "classification"], default="causal-lm")
     parser.add_argument("--rank", type=positive, default=8)
     parser.add_argument("--alpha", type=float, help="default: twice the rank")
@@ -56,7 +57,10 @@ def read_arguments():
     parser.add_argument("--threads", type=positive, help="default: torch's own choice")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the batch")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if (arguments.config is None) == (arguments.model is None):
+        parser.error("expected either --config or --model")
+    return arguments
 
 
 def positive(text):
@@ -95,7 +99,13 @@ def build_model(arguments, config):
     classify = arguments.task == "classification"
     auto = transformers.AutoModelForSequenceClassification if classify else transformers.AutoModelForCausalLM
     torch.manual_seed(arguments.seed)
-    base = auto.from_config(config, dtype=getattr(torch, arguments.dtype))
+    dtype = getattr(torch, arguments.dtype)
+    folder = getattr(arguments, "model", None)
+    base = (
+        auto.from_config(config, dtype=dtype)
+        if folder is None
+        else auto.from_pretrained(folder, config=config, dtype=dtype)
+    )
     if arguments.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     settings = peft.LoraConfig(
@@ -145,7 +155,8 @@ def main():
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
 
-    config = read_config(arguments.config, arguments.model_dropout)
+    path = arguments.config or os.path.join(arguments.model, "config.json")
+    config = read_config(path, arguments.model_dropout)
     model = build_model(arguments, config)
     batch = make_batch(arguments, config)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,8 +1,9 @@
 /** @file `deltafit bench step`: speed and memory of one training step, as a user's run has it. */
 import type { Base } from "../base/base.ts";
+import { collate } from "../data/batches.ts";
+import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { DeltafitError } from "../errors.ts";
 import type { TaskBatch } from "../tasks/feeds.ts";
-import { int64Tensor } from "../tensor/tensor.ts";
 import { languageObjective } from "../training/objective.ts";
 import { adamWDefaults } from "../training/optimiser.ts";
 import { Trainer } from "../training/trainer.ts";
@@ -52,18 +53,32 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     );
   const adapter = createAdapterFromFlags(base, method, values, seed);
   const objective = languageObjective({ base, adapters: [adapter], sequenceLength, batchSize, recompute });
+  let runtimeMs = 0;
+  const onRun = (milliseconds: number): void => {
+    runtimeMs += milliseconds;
+  };
   const trainer = await Trainer.create({
     objective,
     parameters: adapter.values,
     optimiser: adamWDefaults,
     seed,
-    ...(threads === undefined ? {} : { session: { threads } }),
+    session: { onRun, ...(threads === undefined ? {} : { threads }) },
   });
   const startMilliseconds = performance.now() - startMs;
   try {
-    const batch = makeBatch(base, values, objective.lengthMultiple);
-    const steps = await timeSteps(trainer, batch, 1 + repeat, defaultLearningRate(method));
-    return summaryOf(steps, values, {
+    const { lengthMultiple } = objective;
+    const examples = makeExamples(base, values, lengthMultiple);
+    const makeBatch = () => collate(examples, { padTokenId: 0, padToMultipleOf: lengthMultiple });
+    const learningRate = defaultLearningRate(method);
+    const first = await timeSteps(trainer, makeBatch, 1, learningRate);
+    // Counted from the process's own start.
+    const firstStepMilliseconds = performance.now();
+    runtimeMs = 0;
+    const steps = await timeSteps(trainer, makeBatch, repeat, learningRate);
+    const wholeMs = steps.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+    return summaryOf([...first, ...steps], values, {
+      firstStepMilliseconds,
+      hostShare: (wholeMs - runtimeMs) / wholeMs,
       graphNodes: objective.graph.nodes.length,
       startMilliseconds,
       trainableParameters: adapter.layout.size,
@@ -80,39 +95,36 @@ interface TimedStep {
 
 async function timeSteps(
   trainer: Trainer<TaskBatch>,
-  batch: TaskBatch,
+  makeBatch: () => TaskBatch,
   count: number,
   learningRate: number,
 ): Promise<TimedStep[]> {
   const steps: TimedStep[] = [];
   while (steps.length < count) {
     const startMs = performance.now();
-    const { loss } = await trainer.step([batch], learningRate);
+    const { loss } = await trainer.step([makeBatch()], learningRate);
     steps.push({ milliseconds: performance.now() - startMs, loss });
   }
   return steps;
 }
 
-function makeBatch(
+function makeExamples(
   { model, settings }: Base,
   { batchSize, sequenceLength, seed }: Values,
   multiple: number,
-): TaskBatch {
+): TokenizedExample[] {
   if (sequenceLength % multiple !== 0)
     throw new DeltafitError(
       "usage-invalid",
       `--sequence-length: expected a multiple of ${multiple} from 128 on, found ${sequenceLength}.`,
     );
-  const shape = [batchSize, sequenceLength];
   const ids = randomTokens(batchSize * sequenceLength, model.vocabularySize, seed);
-  const inputIds = int64Tensor(shape, ids);
-  const attentionMask = int64Tensor(shape, new Array<number>(ids.length).fill(1));
-  if (settings.task === "causal-lm") return { inputIds, attentionMask, labels: inputIds };
-  return {
-    inputIds,
-    attentionMask,
-    classLabels: Array.from({ length: batchSize }, (_, row) => row % settings.labelCount),
-  };
+  return Array.from({ length: batchSize }, (_, row) => {
+    const inputIds = ids.slice(row * sequenceLength, (row + 1) * sequenceLength);
+    return settings.task === "causal-lm"
+      ? { inputIds, labels: inputIds }
+      : { inputIds, label: row % settings.labelCount };
+  });
 }
 
 function summaryOf(
@@ -137,6 +149,7 @@ function summaryOf(
     },
     text: [
       `${tokensPerSecond.toFixed(0)} tokens/s: ${median.toFixed(1)} ms a step of ${batchSize} x ${sequenceLength} tokens (median of ${repeat})`,
+      `${(100 * (facts["hostShare"] ?? 0)).toFixed(1)} % of it outside the runtime; first step done ${((facts["firstStepMilliseconds"] ?? 0) / 1000).toFixed(2)} s after the process started`,
       `at most ${(memory / 1e6).toFixed(0)} MB of memory, ${facts["graphNodes"] ?? 0} nodes in the graph`,
     ].join("\n"),
   };

@@ -28,7 +28,7 @@ async function createSession(
     const modelPath = await writeModelFolder(stored, locate, folder);
     const isStored = nodesOf(stored, "Weight").some(({ attributes }) => attributes.form !== undefined);
     const session = await ort.InferenceSession.create(modelPath, sessionOptions(options, isStored));
-    return wrap(graph, session);
+    return wrap(graph, session, options.onRun);
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
     throw new DeltafitError(
@@ -117,7 +117,7 @@ function sessionOptions(
   };
 }
 
-function wrap(graph: Graph, session: ort.InferenceSession): Session {
+function wrap(graph: Graph, session: ort.InferenceSession, onRun: SessionOptions["onRun"]): Session {
   const inputs = nodesOf(graph, "Input").map((node) => ({
     name: node.attributes.name,
     value: node.outputs[0],
@@ -138,7 +138,9 @@ function wrap(graph: Graph, session: ort.InferenceSession): Session {
         tensors[name] = toRuntime(feed);
       }
       try {
+        const startMs = performance.now();
         const results = await session.run(tensors);
+        onRun?.(performance.now() - startMs);
         return Object.fromEntries(
           Object.entries(results).map(([name, tensor]) => [name, fromRuntime(name, tensor)]),
         );

@@ -34,6 +34,8 @@ export interface SessionOptions {
   readonly threads?: number;
   /** Writes a trace of the runtime's own operations to files beginning with this path. */
   readonly profilePrefix?: string;
+  /** Told after each run how long the runtime itself took: what is left of a step is deltafit's own share. */
+  readonly onRun?: (milliseconds: number) => void;
 }
 
 /** Makes sessions on one device. */

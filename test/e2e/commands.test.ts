@@ -181,6 +181,8 @@ test("bench step measures steps on every token", async () => {
     peakMemoryBytes: anyNumber,
     graphNodes: anyNumber,
     startMilliseconds: anyNumber,
+    firstStepMilliseconds: anyNumber,
+    hostShare: anyNumber,
     trainableParameters: 896,
     losses: anyList,
   });
