@@ -8,6 +8,7 @@ import type { TensorEntry } from "../files/safetensors-write.ts";
 import { openSafetensors, readFloat32 } from "../files/safetensors.ts";
 import { TorchGenerator } from "../tensor/random.ts";
 import { elementCount, float32Tensor } from "../tensor/tensor.ts";
+import type { Task } from "../models/forward.ts";
 import { knownModelTypes } from "../models/index.ts";
 import { openBase, storedParameters } from "./base.ts";
 import type { Base } from "./base.ts";
@@ -33,8 +34,8 @@ function writeConfiguration(changes: Readonly<Record<string, unknown>> = {}): st
 }
 
 /** Entries of a whole checkpoint of the configuration in a folder. */
-async function entriesFor(folder: string): Promise<TensorEntry[]> {
-  const base = await openBase({ path: path.join(folder, "config.json"), task: "causal-lm", randomWeights: 0 });
+async function entriesFor(folder: string, task: Task = "causal-lm"): Promise<TensorEntry[]> {
+  const base = await openBase({ path: path.join(folder, "config.json"), task, randomWeights: 0 });
   return storedParameters(base.modules).map(({ stored, shape }) => ({
     name: stored,
     tensor: float32Tensor(shape, new TorchGenerator(stored.length).normal(elementCount(shape))),
@@ -133,6 +134,23 @@ test("a checkpoint of a bare body lacks the body's name, and heads of other task
   writeWeights(folder, [...entries, { name: "score.weight", tensor: float32Tensor([2, 8], new Float32Array(16)) }]);
   const causal = await openBase({ path: folder, task: "causal-lm" });
   expect(causal.newParameters).toEqual([]);
+});
+
+test("an old checkpoint's gamma and beta are the norms' weight and bias, with the body's name and without", async () => {
+  const folder = temporaryFolder();
+  const sizes = { vocab_size: 11, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 12 };
+  writeFileSync(path.join(folder, "config.json"), JSON.stringify({ model_type: "bert", ...sizes }));
+  const entries = await entriesFor(folder, "masked-lm");
+  const older = (name: string) => name.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(/LayerNorm\.bias$/, "LayerNorm.beta");
+  const norm = "bert.encoder.layer.0.output.LayerNorm.bias";
+  const expected = entries.find(({ name }) => name === norm)?.tensor.data;
+  expect(expected).toHaveLength(8);
+  for (const nameOf of [older, (name: string) => older(name).replace(/^bert\./, "")]) {
+    writeWeights(folder, entries.map((entry) => ({ ...entry, name: nameOf(entry.name) })));
+    const base = await openBase({ path: folder, task: "masked-lm" });
+    expect(base.newParameters).toEqual([]);
+    expect(base.read(norm)).toEqual(expected);
+  }
 });
 
 test("random weights depend on the seed and the configuration alone", async () => {

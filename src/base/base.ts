@@ -213,13 +213,18 @@ export function storedParameters(modules: ModuleTable): BaseParameter[] {
 }
 
 /**
- * Which tensor of a checkpoint holds which parameter. Checkpoints of a bare body lack its module name in front;
+ * Which tensor of a checkpoint holds which parameter. Checkpoints of a bare body lack its module name in front; old ones
+ * name the norms otherwise;
  * heads of other tasks may be there and are left alone; a missing head of this task is new.
  */
 function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTable): { nameOf: (stored: string) => string; newParameters: BaseParameter[] } {
   const prefix = `${model.bodyPath}.`;
   const bare = ![...checkpoint.tensors.keys()].some((tensor) => tensor.startsWith(prefix));
-  const nameOf = (stored: string) => (bare && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored);
+  const nameOf = (stored: string) => {
+    const name = bare && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored;
+    const older = olderName(name);
+    return !checkpoint.tensors.has(name) && checkpoint.tensors.has(older) ? older : name;
+  };
   const expected = storedParameters(modules);
   const missing = expected.filter(({ stored }) => !checkpoint.tensors.has(nameOf(stored)));
   // The body must be whole. A pooler counts as part of the head: bare encoders come without.
@@ -246,6 +251,11 @@ function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTa
       "Check that config.json and the weights belong together and that the download is complete.",
     );
   return { nameOf, newParameters: missing };
+}
+
+/** Checkpoints that were converted from TensorFlow call the scale and the shift of their norms gamma and beta. */
+function olderName(name: string): string {
+  return name.replace(/\.LayerNorm\.weight$/, ".LayerNorm.gamma").replace(/\.LayerNorm\.bias$/, ".LayerNorm.beta");
 }
 
 function describeShape(tensor: StoredTensor, shape: readonly number[]): string {

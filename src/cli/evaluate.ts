@@ -13,6 +13,7 @@ import { dataFlags, describeReport, loadDataset, strideFlags } from "./data-set.
 import { choice, names, optional, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { endTokenOf, openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
+import { sequenceLengthOf } from "./sequence-length.ts";
 import { adapterFlags, modelFlags, taskNames, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { describeSeconds } from "./training-view.ts";
@@ -66,7 +67,7 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
       split: fs.existsSync(join(values.data, "test.jsonl")) ? "test" : "valid",
       task,
       alpaca: notes?.alpaca ?? values.alpaca,
-      sequenceLength: values.sequenceLength ?? Math.min(512, base.model.maximumPositions),
+      sequenceLength: sequenceLengthOf(values.sequenceLength, base, tokenizer, adapters),
       trainOnPrompt: false,
       stride: values.stride,
       eosTokenId: endTokenOf(tokenizer, base),

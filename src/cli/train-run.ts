@@ -12,9 +12,10 @@ import type { TrainingPlan } from "../training/run.ts";
 import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
 import type { FlagValues } from "./flags.ts";
-import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
+import { bindMethodFromFlags, createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
 import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
 import type { FoundModel, StorageOptions } from "./model.ts";
+import { sequenceLengthOf } from "./sequence-length.ts";
 import type { Terminal } from "./terminal.ts";
 import type { trainFlags } from "./train-flags.ts";
 import { fingerprintOf } from "./training-notes.ts";
@@ -37,8 +38,6 @@ export interface PreparedRun {
   readonly notes: TrainingNotes;
 }
 
-/** Longest rows where --sequence-length is not given: attention costs grow with the square. */
-const usualSequenceLength = 512;
 const usualEpochs = 3;
 
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
@@ -46,7 +45,8 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const model = await findModel(values.model, terminal, values.randomWeights);
   const first = await openModel(model, task, values);
   const tokenizer = openTokenizer(first);
-  const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer);
+  const method = bindMethodFromFlags(first, values.method, values);
+  const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer, [{ method }]);
   const eosTokenId = endTokenOf(tokenizer, first);
   const source = {
     task,
@@ -87,17 +87,6 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     notes,
     ...countParameters(base, adapter),
   };
-}
-
-function sequenceLengthOf(given: number | undefined, { model, name }: Base, tokenizer: Tokenizer): number {
-  const { maximumPositions } = model;
-  if (given !== undefined && given > maximumPositions)
-    throw new DeltafitError(
-      "usage-invalid",
-      `--sequence-length: expected at most ${maximumPositions}, the positions of ${JSON.stringify(name)}, found ${given}.`,
-      "Lower it, or use a model with more positions.",
-    );
-  return given ?? Math.min(usualSequenceLength, maximumPositions, tokenizer.modelMaximumLength ?? Infinity);
 }
 
 /** A head that the checkpoint brings decides how many labels there are; a new one follows the data. */
