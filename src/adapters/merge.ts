@@ -91,6 +91,7 @@ export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedW
         plans.set(history.user.name, planTensor(base, history.user, history.steps));
     }
   }
+  for (const plan of ownBiases(base, untied, steps)) plans.set(plan.name, plan);
   const sessions = createSessions(base);
   return {
     tensors: [...plans.values()].map(({ name, stored, shape, graphHash }) => ({
@@ -109,6 +110,17 @@ export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedW
     },
     dispose: () => sessions.dispose(),
   };
+}
+
+/** Layers that are no longer tied have a bias of their own: what the tied one was with its changes. */
+function ownBiases(base: Base, untied: readonly string[], steps: readonly Step[]): Plan[] {
+  return [...base.modules.linears.values()].flatMap(({ path, tiedWeight, tiedBias }) => {
+    if (tiedWeight === undefined || tiedBias === undefined || !untied.includes(tiedWeight)) return [];
+    const parameter = base.modules.parameters.get(tiedBias);
+    if (parameter === undefined) throw internalError(`the model has no ${tiedBias}.`);
+    const own = steps.filter(({ rule }) => appliesTo(rule, parameter));
+    return [planTensor(base, { ...parameter, name: `${path}.bias` }, own)];
+  });
 }
 
 function rulesOf({ method, methodType, name }: Adapter): readonly MergeRule[] {

@@ -10,6 +10,7 @@ import { internalError } from "../errors.ts";
 import { writeFileAtomic, writeFolderAtomic } from "../files/atomic.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import { readExactly, withOpenFile } from "../files/read.ts";
+import type { BaseParameter } from "../methods/contract.ts";
 import { surveyModel } from "../methods/survey.ts";
 import { createModel } from "../models/index.ts";
 import type { WeightLocation } from "../runtime/session.ts";
@@ -76,9 +77,12 @@ function baseWith(base: Base, merged: MergedWeights, locations: ReadonlyMap<stri
   const configuration = mergedConfiguration(base.configuration, merged);
   const model = merged.untied.length > 0 ? createModel(configuration) : base.model;
   const modules = merged.untied.length > 0 ? surveyModel(model, base.settings) : base.modules;
+  // A tensor that only tied models read may have gone.
+  const known = new Set(
+    [...base.modules.parameters.values(), ...modules.parameters.values()].map(storedName),
+  );
   for (const name of locations.keys())
-    if (![...modules.parameters.values()].some(({ stored }) => stored === name))
-      throw internalError(`the merged model has no tensor ${name} of its own.`);
+    if (!known.has(name)) throw internalError(`the merged model has no tensor ${name} of its own.`);
   return {
     ...base,
     configuration,
@@ -98,6 +102,8 @@ function baseWith(base: Base, merged: MergedWeights, locations: ReadonlyMap<stri
     source: undefined,
   };
 }
+
+const storedName = ({ stored }: BaseParameter): string => stored;
 
 /** The configuration of the merged model: weights that merging unties are no longer declared tied. */
 export function mergedConfiguration(

@@ -10,10 +10,15 @@ import { writeSafetensors } from "../files/safetensors-write.ts";
 import { loraDefaults } from "../methods/lora.ts";
 import type { LoraConfiguration } from "../methods/lora.ts";
 import { entryValues, findEntry } from "../methods/layout.ts";
-import { float32Tensor } from "../tensor/tensor.ts";
+import { cpu } from "../runtime/cpu.ts";
+import { feedsOf } from "../tasks/feeds.ts";
+import { buildLogitsGraph } from "../tasks/graphs.ts";
+import { frozenInput } from "../tasks/pass.ts";
+import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
 import { createAdapter } from "./adapter.ts";
 import type { Adapter } from "./adapter.ts";
 import { mergeAdapters } from "./merge.ts";
+import { withMergedWeights } from "./merged-base.ts";
 import { writeMergedModel } from "./merged-model.ts";
 
 let scratch: ReturnType<typeof scratchFolder>;
@@ -178,4 +183,58 @@ it("puts a trained head onto a bare body, and the body's name in front of its te
   const reopened = await openBase({ path: folder, task: "classification" });
   expect(reopened.settings.labelCount).toBe(3);
   expect(reopened.newParameters).toEqual([]);
+});
+
+async function logitsOf(base: Base, adapters: readonly Adapter[]): Promise<Float32Array> {
+  const { model, settings } = base;
+  const parts = { padding: false, attentionBlocks: 1, lossChunks: 1 };
+  const active = adapters.map(({ name, method }) => ({ name, method, trainable: false }));
+  const taskGraph = buildLogitsGraph({ model, settings, adapters: active, ...parts });
+  const batch = {
+    inputIds: int64Tensor([1, 4], [1, 5, 2, 7]),
+    attentionMask: int64Tensor([1, 4], [1, 1, 1, 1]),
+  };
+  const values = adapters.map(
+    ({ name, values: own }) => [frozenInput(name), float32Tensor([own.length], own)] as const,
+  );
+  const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight), { threads: 1 });
+  try {
+    const feeds = { ...feedsOf(taskGraph, model, batch).tensors, ...Object.fromEntries(values) };
+    return (await session.run(feeds))["logits"]!.data as Float32Array;
+  } finally {
+    await session.dispose();
+  }
+}
+
+it("gives an output embedding that is no longer tied the bias it had from its head", async () => {
+  const configuration = {
+    model_type: "bert",
+    num_hidden_layers: 1,
+    max_position_embeddings: 16,
+    initializer_range: 0.4,
+    tie_word_embeddings: true,
+    architectures: ["BertForMaskedLM"],
+  };
+  const base = await tinyBase(scratch.path, { configuration, task: "masked-lm" });
+  const tiedWeight = "bert.embeddings.word_embeddings.weight";
+  for (const [name, modulesToSave] of [
+    ["whole-head", ["cls"]],
+    ["output-alone", ["cls.predictions.decoder"]],
+  ] as const) {
+    const adapter = loraAdapter(base, { targets: ["query"], modulesToSave });
+    for (const [index, value] of adapter.values.entries())
+      adapter.values[index] = value + Math.sin(index) / 4;
+    const expected = await logitsOf(base, [adapter]);
+    const inMemory = await logitsOf(await withMergedWeights(base, [adapter]), []);
+    const folder = join(scratch.path, name);
+    expect((await writeMergedModel(base, [adapter], folder)).untied).toEqual([tiedWeight]);
+    const reopened = await openBase({ path: folder, task: "masked-lm" });
+    expect(reopened.newParameters).toEqual([]);
+    // Tools of before read the head's bias, those of today the layer's own.
+    expect(reopened.read("cls.predictions.decoder.bias")).toEqual(
+      readFloat32(weightsOf(folder), "cls.predictions.bias"),
+    );
+    for (const found of [inMemory, await logitsOf(reopened, [])])
+      for (const [index, value] of found.entries()) expect(value).toBeCloseTo(expected[index]!, 4);
+  }
 });

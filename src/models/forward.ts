@@ -18,6 +18,11 @@ export interface LinearSite {
   readonly layout: "out-in" | "in-out";
   /** Name of the stored matrix where it is another module's (a tied output embedding). */
   readonly tiedWeight?: string;
+  /**
+   * Name of the parameter that is added in place of a bias of the layer's own for as long as its matrix is tied. A model
+   * whose matrices are not tied has a bias of the layer instead.
+   */
+  readonly tiedBias?: string;
   /** The layer that yields the task's result: the output embedding, or the last layer of a classifier. */
   readonly isOutput: boolean;
 }

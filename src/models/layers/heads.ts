@@ -54,6 +54,7 @@ export function tokenOutput(context: ForwardContext, x: Value, settings: TokenOu
     bias: headBias === undefined && bias !== false,
     isOutput: true,
     ...(tiedWeight === undefined ? {} : { tiedWeight }),
+    ...(headBias === undefined ? {} : { tiedBias: headBias }),
   });
   return headBias === undefined
     ? logits
