@@ -37,7 +37,11 @@ export type { ChatMessage, EncodedChat, RenderChatOptions } from "./files/chat-t
 // Adapters
 export { createAdapter, withValues } from "./adapters/adapter.ts";
 export type { Adapter, CreateAdapterOptions } from "./adapters/adapter.ts";
+export { createAdapterStack } from "./adapters/create-stack.ts";
+export type { CreateAdapterStackOptions, StackedMethod } from "./adapters/create-stack.ts";
 export { loadAdapter, saveAdapter } from "./adapters/folder.ts";
+export { loadAdapters, saveAdapterStack } from "./adapters/stack.ts";
+export type { StackMember } from "./adapters/stack.ts";
 export { inspectAdapter } from "./adapters/inspect.ts";
 export type { AdapterInspection } from "./adapters/inspect.ts";
 export { mergeAdapters } from "./adapters/merge.ts";
@@ -102,7 +106,8 @@ export type { Batch, BatchCursor, BatchesOptions, PaddingOptions } from "./data/
 export type { PackingOptions } from "./data/packing.ts";
 
 // Training
-export { checkpointFolder, evaluationBatches, fineTune } from "./fine-tuning/fine-tune.ts";
+export { checkpointFolder } from "./fine-tuning/checkpoint-folder.ts";
+export { evaluationBatches, fineTune } from "./fine-tuning/fine-tune.ts";
 export type { FineTuneOptions, FineTuneResult } from "./fine-tuning/fine-tune.ts";
 export { runTraining } from "./training/run.ts";
 export type {

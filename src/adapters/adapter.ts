@@ -40,6 +40,8 @@ export interface CreateAdapterOptions<Type extends MethodType> {
   /** Of the initial values. Each parameter's depend on it and on the parameter's own key. */
   readonly seed: number;
   readonly name?: string | undefined;
+  /** Whether the task's head, and what the checkpoint lacks, is trained with it: of several adapters by one. Default true. */
+  readonly trainsHead?: boolean | undefined;
 }
 
 /**
@@ -71,11 +73,12 @@ export function bindNewAdapter<Type extends MethodType>({
   type,
   configuration,
   name = "default",
+  trainsHead = true,
 }: Omit<CreateAdapterOptions<Type>, "seed" | "base"> & {
   readonly base: Pick<AdaptableBase, "modules" | "newParameters" | "settings">;
 }): BoundAdapter<Type> {
   const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
-  const whole = entry.withSavedModules(configuration, trainedWithAdapter(base));
+  const whole = entry.withSavedModules(configuration, trainsHead ? trainedWithAdapter(base) : []);
   return bindAdapter(base, { name, type, configuration: whole, extraConfiguration: {} });
 }
 

@@ -135,6 +135,11 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },
 };
 
+/** Whether a method can train whole modules of the base besides, such as a task's head. */
+export function trainsModules(type: MethodType): boolean {
+  return methodTable[type].withSavedModules !== refuseSavedModules;
+}
+
 /** Whether `peft_type` is that of a method deltafit implements. */
 function isMethodType(type: string): type is MethodType {
   return Object.hasOwn(methodTable, type);

@@ -9,6 +9,8 @@ import { DeltafitError } from "../errors.ts";
 import { parseWithSchema } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
 import { withTimeLimit } from "../files/time-limit.ts";
+import type { ParameterLayout } from "../methods/layout.ts";
+import { insideModule } from "../methods/targets.ts";
 import type { Adapter, BoundAdapter } from "./adapter.ts";
 import { bindAdapter } from "./adapter.ts";
 import type { AdapterFormat, FormatContext } from "./adapter-format.ts";
@@ -144,6 +146,19 @@ function checkTask({ taskType, baseModel }: PeftHeader, base: Base, where: strin
   );
 }
 
+/**
+ * PEFT takes the heads of some task types for granted in an adapter's file. One that leaves the head to another
+ * adapter has no such type.
+ */
+function hasTaskModules(
+  { configuration, layout }: { readonly configuration: object; readonly layout: ParameterLayout },
+  { modules, settings }: Base,
+): boolean {
+  const heads = headsOfTaskType[taskTypes[settings.task] ?? ""] ?? [];
+  if (heads.length === 0 || !("modulesToSave" in configuration)) return true;
+  return layout.entries.some(({ key }) => insideModule(modules.headModules, key));
+}
+
 /** The whole adapter_config.json, with keys sorted as PEFT does. */
 export function toPeftConfiguration<Type extends MethodType>(
   adapter: Adapter<Type>,
@@ -157,7 +172,7 @@ export function toPeftConfiguration<Type extends MethodType>(
     modelType,
     where: "The configuration",
   });
-  const taskType = taskTypes[task];
+  const taskType = hasTaskModules(adapter, base) ? taskTypes[task] : null;
   const className = transformersClass(modelType, task);
   const fields: Record<string, unknown> = {
     revision: null,

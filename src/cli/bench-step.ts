@@ -3,6 +3,7 @@ import type { Base } from "../base/base.ts";
 import { collate } from "../data/batches.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { DeltafitError } from "../errors.ts";
+import { joinValues } from "../fine-tuning/trained-adapters.ts";
 import type { TaskBatch } from "../tasks/feeds.ts";
 import { languageObjective } from "../training/objective.ts";
 import { adamWDefaults } from "../training/optimiser.ts";
@@ -12,7 +13,7 @@ import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
-import { createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
+import { createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
 import { findModel, openModel } from "./model.ts";
 import { randomTokens } from "./random-tokens.ts";
 import { machineFlags, methodFlags, modelFlags, randomWeightsFlags } from "./shared-flags.ts";
@@ -51,15 +52,15 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       "usage-invalid",
       `--sequence-length: expected at most ${base.model.maximumPositions}, the positions of the model, found ${sequenceLength}.`,
     );
-  const adapter = createAdapterFromFlags(base, method, values, seed);
-  const objective = languageObjective({ base, adapters: [adapter], sequenceLength, batchSize, recompute });
+  const adapters = createAdaptersFromFlags(base, method, values, seed);
+  const objective = languageObjective({ base, adapters, sequenceLength, batchSize, recompute });
   let runtimeMs = 0;
   const onRun = (milliseconds: number): void => {
     runtimeMs += milliseconds;
   };
   const trainer = await Trainer.create({
     objective,
-    parameters: adapter.values,
+    parameters: joinValues(adapters),
     optimiser: adamWDefaults,
     seed,
     session: { onRun, ...(threads === undefined ? {} : { threads }) },
@@ -81,7 +82,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       hostShare: (wholeMs - runtimeMs) / wholeMs,
       graphNodes: objective.graph.nodes.length,
       startMilliseconds,
-      trainableParameters: adapter.layout.size,
+      trainableParameters: objective.layout.size,
     });
   } finally {
     await trainer.dispose();

@@ -1,6 +1,7 @@
 /** @file `deltafit inspect`: what a model folder, an adapter folder or a data file holds, and what is wrong with it. */
 import fs from "node:fs";
 import { extname, join } from "node:path";
+import { stackFileName } from "../adapters/stack.ts";
 import { DeltafitError } from "../errors.ts";
 import { readingFrom } from "../files/read.ts";
 import { quote } from "../files/quote.ts";
@@ -9,7 +10,7 @@ import type { CommandResult } from "./command.ts";
 import { dataFlags, trainOnPromptFlags } from "./data-set.ts";
 import { choice, optional, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
-import { inspectAdapterFolder } from "./inspect-adapter.ts";
+import { inspectAdapterFolder, inspectStackFolder } from "./inspect-adapter.ts";
 import { inspectData } from "./inspect-data.ts";
 import { inspectModelFolder } from "./inspect-model.ts";
 import { modelFlags, taskNames } from "./shared-flags.ts";
@@ -43,12 +44,13 @@ async function run(values: InspectValues, terminal: Terminal, path: string): Pro
   if (!isFolder && dataExtensions.includes(extname(path).toLowerCase()))
     return inspectData(path, values, terminal);
   const has = (name: string): boolean => isFolder && fs.existsSync(join(path, name));
+  if (has(stackFileName)) return inspectStackFolder(path);
   if (has("adapter_config.json")) return inspectAdapterFolder(path);
   if (has("config.json")) return inspectModelFolder(path);
   if (has("train.jsonl")) return inspectData(path, values, terminal);
   throw new DeltafitError(
     "usage-invalid",
-    `${quote(path)} is nothing that can be inspected: expected a folder with config.json, adapter_config.json or train.jsonl, or a data file (${dataExtensions.join(", ")}).`,
+    `${quote(path)} is nothing that can be inspected: expected a folder with config.json, adapter_config.json, ${stackFileName} or train.jsonl, or a data file (${dataExtensions.join(", ")}).`,
     "Name a model folder, an adapter folder or a data file.",
   );
 }

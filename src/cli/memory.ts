@@ -11,7 +11,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
-import { bindMethodFromFlags } from "./methods.ts";
+import { bindMethodsFromFlags } from "./methods.ts";
 import { findModel } from "./model.ts";
 import { machineFlags, methodFlags, modelFlags, taskNames } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -41,16 +41,16 @@ export const memory = defineCommand({
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const { path } = await findModel(values.model, terminal);
   const shape = openShape({ path, task: values.task });
-  const method = bindMethodFromFlags(shape, values.method, values);
-  const own = figuresOf(shape, method, values);
-  const full = figuresOf(shape, fullFineTuning(shape.modules), values);
+  const own = figuresOf(shape, bindMethodsFromFlags(shape, values.method, values), values);
+  const full = figuresOf(shape, [{ name: "full", method: fullFineTuning(shape.modules) }], values);
+  const name = values.method.join("+");
   return {
     json: { ...own, fullFineTuning: full },
     text: [
-      `${shape.model.modelType}, ${values.method}, ${values.batchSize} rows of ${values.sequenceLength} tokens`,
+      `${shape.model.modelType}, ${name}, ${values.batchSize} rows of ${values.sequenceLength} tokens`,
       "",
       table([
-        ["", values.method, "full"],
+        ["", name, "full"],
         ["trained parameters", count(own.trainableParameters), count(full.trainableParameters)],
         ["  of the task's head", count(own.headParameters), count(full.headParameters)],
         ["all parameters", count(own.totalParameters), count(full.totalParameters)],
@@ -59,6 +59,11 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       ]),
     ].join("\n"),
   };
+}
+
+interface NamedMethod {
+  readonly name: string;
+  readonly method: BoundMethod;
 }
 
 const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
@@ -70,17 +75,18 @@ const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
   ["  in all", "total"],
 ];
 
-function figuresOf({ model, modules, settings }: BaseShape, method: BoundMethod, values: Values) {
+function figuresOf({ model, modules, settings }: BaseShape, methods: readonly NamedMethod[], values: Values) {
   const { batchSize, sequenceLength, recompute, storage = "float32" } = values;
   const parts = partsOf(model, sequenceLength, batchSize);
   const { graph } = buildTrainingGraph({
     model,
     settings,
-    adapters: [{ name: "default", method, trainable: true }],
+    adapters: methods.map((method) => ({ ...method, trainable: true })),
     padding: !model.causal,
     recompute,
     ...parts,
   });
+  const method = { parameters: methods.flatMap((each) => each.method.parameters) };
   const counts = countParameters(modules, method);
   const { trainableParameters, headParameters, totalParameters } = counts;
   return {

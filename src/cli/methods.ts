@@ -2,8 +2,10 @@
  * @file The methods as the command line offers them: their names, and their configurations from flags. A setting that
  * a method's configuration does not have is refused when its flag is given.
  */
-import { bindNewAdapter, createAdapter } from "../adapters/adapter.ts";
+import { bindNewAdapter } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
+import { createAdapterStack, headOwner } from "../adapters/create-stack.ts";
+import type { StackedMethod } from "../adapters/create-stack.ts";
 import { defaultTargets } from "../adapters/method-table.ts";
 import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
 import type { Base, BaseShape } from "../base/base.ts";
@@ -224,7 +226,9 @@ const rows = {
 export type MethodName = keyof typeof rows;
 export const methodNames = Object.keys(rows) as MethodName[];
 
-export const defaultLearningRate = (method: MethodName): number => rows[method].learningRate;
+/** The lowest of the methods' usual rates: what one of them learns fast with may be too much for another. */
+export const defaultLearningRate = (methods: readonly MethodName[]): number =>
+  Math.min(...methods.map((method) => rows[method].learningRate));
 
 /** Which modules are adapted: what the flags name, else PEFT's choice for the architecture. */
 function targeting(type: MethodType, values: MethodValues, modelType: string) {
@@ -256,51 +260,69 @@ function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | und
   return targets ?? targetsPattern;
 }
 
-function refuseUnused(method: MethodName, values: MethodValues): void {
-  const { uses } = rows[method];
+function refuseUnused(methods: readonly MethodName[], values: MethodValues): void {
+  const uses: readonly SettingName[] = methods.flatMap((method) => rows[method].uses);
+  const whose = methods.length === 1 ? "the method" : "none of the methods";
   for (const name of new Set(Object.values(rows).flatMap((each) => each.uses)))
     if (values[name] !== undefined && values[name] !== false && !uses.includes(name))
       throw new DeltafitError(
         "usage-invalid",
-        `--${kebab(name)}: the method ${method} has no such setting.`,
+        `--${kebab(name)}: ${whose} ${methods.join(", ")} has ${methods.length === 1 ? "no such" : "such a"} setting.`,
         "Leave it out.",
       );
 }
 
 /**
- * A new adapter as the flags want it.
- * @throws DeltafitError `usage-invalid` for a flag that the method has no use for; what `createAdapter` throws.
+ * New adapters as the flags want them, the nearest to the base first. A method gets the flags it has a use for; modules
+ * trained whole go to the one that the task's head goes to.
+ * @param frozen Adapters under the new ones.
+ * @throws DeltafitError `usage-invalid` for a flag that no method has a use for; what `createAdapterStack` throws.
  */
-export function createAdapterFromFlags(
+export function createAdaptersFromFlags(
   base: Base,
-  method: MethodName,
+  methods: readonly MethodName[],
   values: MethodValues,
   seed: number,
-): Adapter {
-  refuseUnused(method, values);
-  return createFromRow(rows[method], base, values, seed);
+  frozen: readonly Adapter[] = [],
+): Adapter[] {
+  const isAlone = methods.length === 1 && frozen.length === 0;
+  const configured = configure(methods, values, base.model.modelType, isAlone);
+  return createAdapterStack({ base, methods: configured, seed, frozen });
 }
 
-function createFromRow<Type extends MethodType>(
-  { type, configure }: MethodRow<Type>,
-  base: Base,
+function configure(
+  methods: readonly MethodName[],
   values: MethodValues,
-  seed: number,
-): Adapter<Type> {
-  return createAdapter({ base, type, configuration: configure(values, base.model.modelType), seed });
+  modelType: string,
+  isAlone: boolean,
+): StackedMethod[] {
+  refuseUnused(methods, values);
+  const owner = headOwner(methods.map((method) => rows[method].type));
+  return methods.map((method, index) => {
+    const own = index === owner ? values : { ...values, modulesToSave: undefined };
+    return fromRow(rows[method], isAlone ? "default" : method, own, modelType);
+  });
 }
 
-/** The method fitted to a model's shapes, without values: for what follows from shapes alone. */
-export function bindMethodFromFlags(shape: BaseShape, method: MethodName, values: MethodValues): BoundMethod {
-  refuseUnused(method, values);
-  return bindFromRow(rows[method], shape, values);
+function fromRow<Type extends MethodType>(
+  { type, configure: configuring }: MethodRow<Type>,
+  name: string,
+  values: MethodValues,
+  modelType: string,
+): StackedMethod<Type> {
+  return { name, type, configuration: configuring(values, modelType) };
 }
 
-function bindFromRow<Type extends MethodType>(
-  { type, configure }: MethodRow<Type>,
+/** The methods fitted to a model's shapes, without values: for what follows from shapes alone. */
+export function bindMethodsFromFlags(
   { modules, model, settings }: BaseShape,
+  methods: readonly MethodName[],
   values: MethodValues,
-): BoundMethod {
+): { readonly name: string; readonly method: BoundMethod }[] {
   const base = { modules, settings, newParameters: [] };
-  return bindNewAdapter({ base, type, configuration: configure(values, model.modelType) }).method;
+  const owner = headOwner(methods.map((method) => rows[method].type));
+  return configure(methods, values, model.modelType, false).map((method, index) => ({
+    name: method.name,
+    method: bindNewAdapter<MethodType>({ ...method, base, trainsHead: index === owner }).method,
+  }));
 }

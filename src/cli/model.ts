@@ -1,7 +1,7 @@
 /** @file From --model and --adapter to a base with its tokenizer and adapters. */
 import fs from "node:fs";
 import { inspectAdapter } from "../adapters/inspect.ts";
-import { loadAdapter } from "../adapters/folder.ts";
+import { loadAdapters, readStack } from "../adapters/stack.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import { openBase } from "../base/base.ts";
 import type { Base, OpenBaseOptions } from "../base/base.ts";
@@ -75,12 +75,47 @@ export function endTokenOf(tokenizer: Tokenizer, base: Base): number | undefined
   return tokenizer.eosTokenId ?? stopTokensOf(base)[0];
 }
 
+/** Adapters that were found but not loaded. */
+export interface FoundAdapters {
+  /** Folders of single adapters, those of stacks one after the other. */
+  readonly folders: readonly string[];
+  /** How the last one that says so was trained. */
+  readonly notes: TrainingNotes | undefined;
+  /** Labels of the classifier that one brings. */
+  readonly labelCount: number | undefined;
+}
+
+/** Downloads adapters of the hub that are not in the cache. */
+export async function findAdapters(
+  references: readonly string[],
+  terminal: Terminal,
+): Promise<FoundAdapters> {
+  const folders: string[] = [];
+  let notes: TrainingNotes | undefined;
+  for (const reference of references) {
+    const folder = await resolveAdapterFolder(reference, hubOptions(terminal));
+    folders.push(...(readStack(folder)?.map((entry) => entry.folder) ?? [folder]));
+    notes = readTrainingNotes(folder) ?? notes;
+  }
+  const stored = folders.map((folder) => inspectAdapter(folder).labelCount);
+  const labelCount = notes?.labelCount ?? stored.findLast((count) => count !== undefined);
+  return { folders, notes, labelCount };
+}
+
 /** A base with adapters, for using or merging them. */
 export interface AdaptedModel {
   readonly base: Base;
   readonly adapters: readonly Adapter[];
+  /** The names of the adapters that each --adapter has brought. */
+  readonly groups: readonly AdapterGroup[];
   /** How the last adapter that says so was trained; without adapters, the model itself. */
   readonly notes: TrainingNotes | undefined;
+}
+
+export interface AdapterGroup {
+  /** As the user wrote it. */
+  readonly reference: string;
+  readonly names: readonly string[];
 }
 
 /**
@@ -96,26 +131,40 @@ export async function openAdaptedModel(
   terminal: Terminal,
 ): Promise<AdaptedModel> {
   const model = await findModel(given.model, terminal);
+  const references = given.adapter ?? [];
   const folders: string[] = [];
-  for (const reference of given.adapter ?? [])
+  for (const reference of references)
     folders.push(await resolveAdapterFolder(reference, hubOptions(terminal)));
-  const descriptions = folders.map((folder) => ({
-    notes: readTrainingNotes(folder),
-    stored: inspectAdapter(folder),
-  }));
+  const descriptions = folders.flatMap((folder) =>
+    (readStack(folder) ?? [{ folder }]).map((entry) => ({
+      notes: readTrainingNotes(folder),
+      stored: inspectAdapter(entry.folder),
+    })),
+  );
   const notes =
     descriptions.findLast((description) => description.notes !== undefined)?.notes ??
     (folders.length === 0 ? readTrainingNotes(model.path) : undefined);
-  const last = descriptions.at(-1)?.stored;
+  const taskType = descriptions.findLast(({ stored }) => stored.taskType !== undefined)?.stored.taskType;
   const labelCount =
     notes?.labelCount ??
     descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
-  const task = given.task ?? notes?.task ?? taskOfAdapter(last?.taskType, labelCount);
+  const task = given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount);
   const base = await openModel(model, task, { labelCount, storage: given.storage });
-  const adapters = folders.map((folder, index) =>
-    loadAdapter(folder, base, index === 0 ? "default" : `adapter-${index + 1}`),
-  );
-  return { base, adapters, notes };
+  const names = namesOf(references);
+  const loaded = folders.map((folder, index) => loadAdapters(folder, base, names[index] ?? folder));
+  const groups = loaded.map((own, index) => ({
+    reference: references[index] ?? "",
+    names: own.map(({ name }) => name),
+  }));
+  return { base, adapters: loaded.flat(), groups, notes };
+}
+
+/** Adapters are called what the user calls them; one that is named twice gets a number. */
+function namesOf(references: readonly string[]): string[] {
+  return references.map((reference, index) => {
+    const earlier = references.slice(0, index).filter((other) => other === reference).length;
+    return earlier === 0 ? reference : `${reference} (${earlier + 1})`;
+  });
 }
 
 function taskOfAdapter(taskType: string | undefined, labelCount: number | undefined): Task {

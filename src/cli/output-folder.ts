@@ -1,11 +1,12 @@
 /** @file Looks at --out before any work is done: a run of hours must not fail at its last step, nor replace something else. */
 import fs from "node:fs";
 import path from "node:path";
+import { stackFileName } from "../adapters/stack.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 
 /** Names of which one at least is in a folder that deltafit wrote. */
-const ownNames = ["adapter_config.json", "model.safetensors", "checkpoints"];
+const ownNames = ["adapter_config.json", "model.safetensors", "checkpoints", stackFileName];
 
 /**
  * @throws DeltafitError `write-failed` where the folder cannot be made; `usage-invalid` where it holds something else

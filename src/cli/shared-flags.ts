@@ -1,4 +1,5 @@
 /** @file Flags that several commands have, so that they mean the same everywhere. */
+import { z } from "zod";
 import {
   choice,
   names,
@@ -12,10 +13,11 @@ import {
   wholeNumbers,
   withDefault,
 } from "./flags.ts";
-import type { FlagTable } from "./flags.ts";
+import type { FlagTable, Kind } from "./flags.ts";
 import { storageNames } from "../base/weight-storage.ts";
 import type { Task } from "../models/forward.ts";
 import { methodNames } from "./methods.ts";
+import type { MethodName } from "./methods.ts";
 
 /** The tasks that some architecture has a head for. */
 export const taskNames = [
@@ -54,9 +56,24 @@ export const adapterFlags = {
 
 const methodGroup = "Method:";
 
+/** Names with a plus between them: all are trained, the first nearest to the base. */
+const methodStack: Kind<readonly MethodName[]> = {
+  placeholder: "NAME+...",
+  choices: methodNames,
+  expected: `one or several of ${methodNames.join(", ")} with + between them, each once`,
+  schema: z
+    .array(z.enum(methodNames))
+    .min(1)
+    .refine((given) => new Set(given).size === given.length),
+  fromText: (given) => given.split("+").map((name) => name.trim()),
+};
+
 /** What adapts the model. What a method has no use for is refused when it is given. */
 export const methodFlags = {
-  method: withDefault(choice(methodNames), methodGroup, "lora", "what is trained"),
+  method: {
+    ...optional(methodStack, methodGroup, "what is trained; several act together", "lora"),
+    whenMissing: (): readonly MethodName[] => ["lora"],
+  },
   rank: optional(wholeNumber(1), methodGroup, "rank", "8; of VeRA 256"),
   alpha: optional(numberIn({ above: 0 }), methodGroup, "the change is scaled by alpha / rank", "2 x rank"),
   dropout: optional(

@@ -1,7 +1,7 @@
 /** @file The flags of `deltafit train`. */
 import { scheduleNames } from "../training/schedule.ts";
 import { dataFlags, strideFlags, trainOnPromptFlags } from "./data-set.ts";
-import { choice, numberIn, optional, switched, text, wholeNumber, withDefault } from "./flags.ts";
+import { choice, numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
 import { machineFlags, methodFlags, modelFlags, randomWeightsFlags, taskNames } from "./shared-flags.ts";
 
@@ -21,6 +21,11 @@ export const trainFlags = {
   groupByLength: switched(dataGroup, "make batches of examples of similar length"),
   ...strideFlags,
   ...methodFlags,
+  frozen: optional(
+    texts("FOLDER"),
+    "Method:",
+    "adapter that is active and stays as it is, under what is trained; may be repeated",
+  ),
   steps: optional(wholeNumber(1), trainingGroup, "updates"),
   epochs: optional(numberIn({ above: 0 }), trainingGroup, "passes over the data, in place of --steps", "3"),
   batchSize: withDefault(wholeNumber(1), trainingGroup, 8, "rows of a batch"),

@@ -2,19 +2,20 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
-import { storedParameters } from "../base/base.ts";
+import { loadAdapter } from "../adapters/folder.ts";
 import type { Base } from "../base/base.ts";
 import type { Dataset } from "../data/examples.ts";
 import { DeltafitError } from "../errors.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
-import { elementCount } from "../tensor/tensor.ts";
+import { totalParameters } from "../fine-tuning/fine-tune.ts";
+import { checkMembers } from "../fine-tuning/trained-adapters.ts";
 import type { TrainingPlan } from "../training/run.ts";
 import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
 import type { FlagValues } from "./flags.ts";
-import { bindMethodFromFlags, createAdapterFromFlags, defaultLearningRate } from "./methods.ts";
-import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
-import type { FoundModel, StorageOptions } from "./model.ts";
+import { bindMethodsFromFlags, createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
+import { endTokenOf, findAdapters, findModel, openModel, openTokenizer } from "./model.ts";
+import type { FoundAdapters, FoundModel, StorageOptions } from "./model.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
 import type { Terminal } from "./terminal.ts";
 import type { trainFlags } from "./train-flags.ts";
@@ -29,7 +30,10 @@ export interface PreparedRun {
   readonly tokenizer: Tokenizer;
   readonly data: Dataset;
   readonly evaluationData: Dataset | undefined;
-  readonly adapter: Adapter;
+  /** Trained together, the nearest to the base first. */
+  readonly adapters: readonly Adapter[];
+  /** Active but not trained, under those that are. */
+  readonly frozen: readonly Adapter[];
   readonly plan: TrainingPlan;
   readonly sequenceLength: number;
   readonly trainableParameters: number;
@@ -43,10 +47,13 @@ const usualEpochs = 3;
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
   const { task, alpaca, trainOnPrompt, stride } = values;
   const model = await findModel(values.model, terminal, values.randomWeights);
-  const first = await openModel(model, task, values);
+  const under = await findAdapters(values.frozen ?? [], terminal);
+  const first = await openModel(model, task, { storage: values.storage, labelCount: under.labelCount });
   const tokenizer = openTokenizer(first);
-  const method = bindMethodFromFlags(first, values.method, values);
-  const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer, [{ method }]);
+  // Called by their numbers: so are their folders beside the new ones'.
+  const frozen = under.folders.map((folder, index) => loadAdapter(folder, first, `frozen-${index + 1}`));
+  const active = [...frozen, ...bindMethodsFromFlags(first, values.method, values)];
+  const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer, active);
   const eosTokenId = endTokenOf(tokenizer, first);
   const source = {
     task,
@@ -58,14 +65,13 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     path: values.data,
     split: "train",
   } as const;
-  const trained = hasTrainedHead(first)
-    ? { labelNames: first.labels, labelCount: first.settings.labelCount }
-    : {};
+  const trained = trainedLabels(first, under);
   const data = loadDataset({ ...source, ...trained }, tokenizer, terminal);
   const base = await withLabelCount(first, model, data, values);
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
-  const adapter = createAdapterFromFlags(base, values.method, values, values.seed);
+  const adapters = createAdaptersFromFlags(base, values.method, values, values.seed, frozen);
+  checkMembers(adapters, frozen);
   const notes: TrainingNotes = {
     format: 1,
     task,
@@ -81,12 +87,20 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     tokenizer,
     data,
     evaluationData,
-    adapter,
+    adapters,
+    frozen,
     plan,
     sequenceLength,
     notes,
-    ...countParameters(base, adapter),
+    trainableParameters: adapters.reduce((sum, { layout }) => sum + layout.size, 0),
+    totalParameters: totalParameters(base, [...frozen, ...adapters]),
   };
+}
+
+/** The labels that a trained head stands for: an adapter's under the new one, else the checkpoint's. */
+function trainedLabels(base: Base, { notes }: FoundAdapters): Pick<DataSource, "labelNames" | "labelCount"> {
+  if (notes?.labels != null) return { labelNames: notes.labels, labelCount: notes.labels.length };
+  return hasTrainedHead(base) ? { labelNames: base.labels, labelCount: base.settings.labelCount } : {};
 }
 
 /** A head that the checkpoint brings decides how many labels there are; a new one follows the data. */
@@ -144,17 +158,5 @@ function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
     warmup: warmup < 1 ? Math.ceil(steps * warmup) : warmup,
     evaluateEvery: values.evalEvery,
     saveEvery: values.saveEvery,
-  };
-}
-
-function countParameters(
-  base: Base,
-  adapter: Adapter,
-): Pick<PreparedRun, "trainableParameters" | "totalParameters"> {
-  const ofBase = storedParameters(base.modules).reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const added = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
-  return {
-    trainableParameters: adapter.layout.size,
-    totalParameters: ofBase + added.reduce((sum, { shape }) => sum + elementCount(shape), 0),
   };
 }

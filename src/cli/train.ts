@@ -2,7 +2,8 @@
 import fs from "node:fs";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
-import { checkpointFolder, fineTune } from "../fine-tuning/fine-tune.ts";
+import { checkpointFolder } from "../fine-tuning/checkpoint-folder.ts";
+import { fineTune } from "../fine-tuning/fine-tune.ts";
 import type { FineTuneResult } from "../fine-tuning/fine-tune.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
@@ -63,13 +64,13 @@ async function trainPrepared(
   values: TrainValues,
   terminal: Terminal,
 ): Promise<FineTuneResult> {
-  const { base, tokenizer, adapter, data, evaluationData, sequenceLength, plan } = prepared;
+  const { base, tokenizer, adapters, frozen, data, evaluationData, sequenceLength, plan } = prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
   const { pack, groupByLength } = values;
   const view = await createTrainingView(terminal);
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
-  const model = { base, tokenizer, adapter, session, recompute };
+  const model = { base, tokenizer, adapter: adapters, frozen, session, recompute };
   const addFiles = (folder: string) => {
     writeTrainingNotes(folder, prepared.notes);
   };
@@ -83,6 +84,10 @@ async function trainPrepared(
   }
 }
 
+function describeMethods({ method, frozen }: TrainValues): string {
+  return `${method.join(" + ")}${frozen === undefined ? "" : ` on ${frozen.join(" + ")}`}`;
+}
+
 const percent = (share: number): string => `${(100 * share).toFixed(3)} %`;
 
 function describeRun(
@@ -93,7 +98,7 @@ function describeRun(
   const batch = `${values.batchSize} ${values.pack ? "packed examples" : "rows"}${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
   return [
     `model: ${base.name} (${base.model.modelType}), task ${base.settings.task}`,
-    `method: ${values.method}, training ${trainableParameters} of ${totalParameters} parameters (${share})`,
+    `method: ${describeMethods(values)}, training ${trainableParameters} of ${totalParameters} parameters (${share})`,
     ...describeReport("data", data.report),
     ...(evaluationData ? describeReport("evaluation data", evaluationData.report) : []),
     ...(data.labels ? [`labels: ${describeLabels(data.labels)}`] : []),
@@ -119,7 +124,7 @@ function describeForPrograms(prepared: PreparedRun, values: TrainValues): Record
   return {
     model: base.name,
     task: base.settings.task,
-    method: values.method,
+    method: values.method.join("+"),
     trainableParameters,
     totalParameters,
     steps: plan.steps,

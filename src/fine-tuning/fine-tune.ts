@@ -2,22 +2,15 @@
  * @file Fine-tuning from end to end: a base, an adapter and data in; a trained adapter on disk and a report out.
  * The one place where data, training, evaluation and files meet.
  */
-import fs from "node:fs";
-import { join } from "node:path";
-import { withValues } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
-import { condenseAdapter } from "../adapters/condense.ts";
-import { writeAdapterFiles } from "../adapters/folder.ts";
-import { writeMergedModel } from "../adapters/merged-model.ts";
-import { methodTable } from "../adapters/method-table.ts";
 import { storedParameters } from "../base/base.ts";
 import type { Base } from "../base/base.ts";
 import { batches } from "../data/batches.ts";
 import type { Batch, BatchCursor, BatchesOptions } from "../data/batches.ts";
 import type { Dataset } from "../data/examples.ts";
+import { internalError } from "../errors.ts";
 import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
-import { writeFolderAtomic } from "../files/atomic.ts";
 import { hash } from "../graph/print.ts";
 import type { Task } from "../models/forward.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -37,15 +30,27 @@ import type {
 import { Trainer } from "../training/trainer.ts";
 import { batchSettings, largestBatch, packingFor } from "./batch-settings.ts";
 import type { BatchTokenizer } from "./batch-settings.ts";
-import { readTrainingState, writeTrainingState } from "./training-state.ts";
+import { checkpointFolder } from "./checkpoint-folder.ts";
+import {
+  checkMembers,
+  fingerprintOf,
+  joinValues,
+  saveCheckpoint,
+  splitValues,
+  writeResult,
+} from "./trained-adapters.ts";
+import type { RunFiles } from "./trained-adapters.ts";
+import { readTrainingState } from "./training-state.ts";
 import type { TrainingState } from "./training-state.ts";
 
 export interface FineTuneOptions {
   readonly base: Base;
   readonly tokenizer: BatchTokenizer;
-  /** The adapter to train, with its initial values. */
-  readonly adapter: Adapter;
-  /** Adapters that are active but not trained. */
+  /**
+   * The adapter to train, with its initial values; or several that are trained together, the nearest to the base first.
+   */
+  readonly adapter: Adapter | readonly Adapter[];
+  /** Adapters that are active but not trained, under those that are. They are written with them. */
   readonly frozen?: readonly Adapter[] | undefined;
   readonly data: Dataset;
   readonly evaluationData?: Dataset | undefined;
@@ -78,8 +83,10 @@ export interface FineTuneOptions {
 }
 
 export interface FineTuneResult {
-  /** The trained adapter as it was after the last step. */
+  /** The trained adapter as it was after the last step; of several the first. */
   readonly adapter: Adapter;
+  /** All that were trained, in their order. */
+  readonly adapters: readonly Adapter[];
   readonly steps: number;
   /** Mean loss of each step before its update. */
   readonly losses: readonly number[];
@@ -96,21 +103,19 @@ export interface FineTuneResult {
   readonly folder: string | undefined;
 }
 
-/** Folder of checkpoints in the output folder: "last" to resume from, "best" by the evaluation. */
-export const checkpointFolder = (out: string, kind: "last" | "best"): string =>
-  join(out, "checkpoints", kind);
-
 /**
  * Trains an adapter and writes it. An adapter that stood in the folder stays until the new one is complete.
  * @throws DeltafitError `interrupted`, `not-finite`, `usage-invalid`, `data-invalid`, `write-failed`.
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
-  const { base, adapter, frozen = [], plan, seed, out, resume = false, session } = options;
+  const { base, frozen = [], plan, seed, out, resume = false, session } = options;
   const { pack = false, batchSize, sequenceLength } = options;
+  const adapters = trainedAdapters(options);
+  checkMembers(adapters, frozen);
   const largest = largestBatch(options.data.examples, batchSize);
   const objective = languageObjective({
     ...options,
-    adapters: [adapter],
+    adapters,
     frozen,
     packed: pack,
     sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
@@ -122,7 +127,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const progress = state?.progress ?? newProgress();
   const trainer = await Trainer.create({
     objective,
-    parameters: state?.parameters ?? adapter.values,
+    parameters: state?.parameters ?? joinValues(adapters),
     state: state?.optimiser,
     groups: options.loraPlus && loraPlusGroups(options.loraPlus, base.modules),
     seed,
@@ -136,19 +141,20 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const evaluator = options.evaluationData
     ? await Evaluator.create({
         base,
-        adapters: [...frozen, adapter],
+        adapters: [...frozen, ...adapters],
         labelNames: options.evaluationData.labels?.names,
         session,
       })
     : undefined;
   try {
-    const current = () => withValues(adapter, trainer.parameters);
+    const current = () => splitValues(adapters, trainer.parameters);
+    const files: RunFiles = { base, frozen, addFiles: options.addFiles };
     await runTraining({
       trainer,
       plan,
       progress,
       batches: placedBatches(options, objective.lengthMultiple, progress.cursor),
-      evaluate: evaluator && (() => evaluate(options, evaluator, trainer.parameters)),
+      evaluate: evaluator && (() => evaluate(options, evaluator, current())),
       isBetter: (metrics, best) => isBetter(base.settings.task, metrics, best),
       save:
         out === undefined
@@ -160,18 +166,21 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
                 progress,
                 settings,
               };
-              return saveCheckpoint(checkpointFolder(out, kind), base, current(), training, options.addFiles);
+              return saveCheckpoint(checkpointFolder(out, kind), files, current(), training);
             },
       onEvent: options.onEvent,
       signal: options.signal,
     });
-    if (out !== undefined)
-      await writeResult(out, base, current(), progress.best !== undefined, options.addFiles);
-    return resultOf(base, current(), progress, out);
+    if (out !== undefined) await writeResult(out, files, current(), progress.best !== undefined);
+    return resultOf(options, current(), progress);
   } finally {
     await trainer.dispose();
     await evaluator?.dispose();
   }
+}
+
+function trainedAdapters({ adapter }: FineTuneOptions): readonly Adapter[] {
+  return "methodType" in adapter ? [adapter] : adapter;
 }
 
 function newProgress(): TrainingProgress<BatchCursor> {
@@ -188,19 +197,19 @@ function newProgress(): TrainingProgress<BatchCursor> {
 }
 
 /** What the numbers of a run depend on: a state of other settings is not resumed. */
-function settingsOf(
-  { base, plan, batchSize, seed, data, weightDecay, clip, loraPlus, groupByLength = false }: FineTuneOptions,
-  graph: string,
-): TrainingState["settings"] {
+function settingsOf(options: FineTuneOptions, graph: string): TrainingState["settings"] {
+  const { base, plan, batchSize, seed, data } = options;
   const { steps, accumulate, learningRate, schedule, warmup } = plan;
   const { examples, tokens } = data.report;
   const numbers = { steps, accumulate, learningRate, schedule, warmup, batchSize, seed, examples, tokens };
+  const { weightDecay, clip, loraPlus, groupByLength = false, frozen = [] } = options;
   return {
     ...numbers,
     groupByLength,
     weightDecay: weightDecay ?? null,
     clip: clip ?? null,
     ...loraPlus,
+    ...(frozen.length > 0 && { frozen: fingerprintOf(frozen) }),
     graph,
     storage: base.storage,
   };
@@ -231,14 +240,11 @@ function* placedBatches(
 async function evaluate(
   options: FineTuneOptions,
   evaluator: Evaluator,
-  parameters: Float32Array,
+  adapters: readonly Adapter[],
 ): Promise<Metrics> {
-  const { evaluationData, frozen = [], adapter } = options;
+  const { evaluationData, frozen = [] } = options;
   const settings = { ...batchesOptions(options, 1), shuffle: false, epochs: 1 };
-  const values = Object.fromEntries([
-    ...frozen.map(({ name, values: own }) => [name, own] as const),
-    [adapter.name, parameters] as const,
-  ]);
+  const values = Object.fromEntries([...frozen, ...adapters].map(({ name, values: own }) => [name, own]));
   return evaluator.evaluate(evaluationBatches(evaluationData?.examples ?? [], settings), values);
 }
 
@@ -267,72 +273,36 @@ function isBetter(task: Task, metrics: Metrics, best: Metrics): boolean {
   return score !== bestScore ? score > bestScore : loss < bestLoss;
 }
 
-const hasAdapterFolder = (adapter: Adapter) => methodTable[adapter.methodType].format !== undefined;
-
-type AddFiles = FineTuneOptions["addFiles"];
-
-async function saveCheckpoint(
-  folder: string,
-  base: Base,
-  adapter: Adapter,
-  state: TrainingState,
-  addFiles: AddFiles,
-): Promise<void> {
-  const condensed = await condenseAdapter(adapter, base);
-  await writeTrainingState(folder, state, (temporary) => {
-    if (hasAdapterFolder(adapter)) writeAdapterFiles(temporary, condensed, base);
-    addFiles?.(temporary);
-  });
-}
-
-/** The adapter in `out`, with this run's checkpoints; a whole model where the method has no adapters. */
-async function writeResult(
-  out: string,
-  base: Base,
-  adapter: Adapter,
-  hasBest: boolean,
-  addFiles: AddFiles,
-): Promise<void> {
-  if (!hasAdapterFolder(adapter)) {
-    await writeMergedModel(base, [adapter], out);
-    addFiles?.(out);
-    return;
-  }
-  const condensed = await condenseAdapter(adapter, base);
-  await writeFolderAtomic(out, (temporary) => {
-    writeAdapterFiles(temporary, condensed, base);
-    addFiles?.(temporary);
-    for (const kind of hasBest ? (["last", "best"] as const) : (["last"] as const)) {
-      const checkpoint = checkpointFolder(out, kind);
-      if (fs.existsSync(checkpoint))
-        fs.cpSync(checkpoint, checkpointFolder(temporary, kind), { recursive: true });
-    }
-  });
-}
-
 function resultOf(
-  base: Base,
-  adapter: Adapter,
+  { base, frozen = [], out }: FineTuneOptions,
+  adapters: readonly Adapter[],
   progress: TrainingProgress<BatchCursor>,
-  out: string | undefined,
 ): FineTuneResult {
-  const baseParameters = storedParameters(base.modules).reduce(
-    (sum, { shape }) => sum + elementCount(shape),
-    0,
-  );
-  const own = adapter.method.parameters.filter(({ key }) => !base.modules.parameters.has(key));
-  const added = own.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const [adapter] = adapters;
+  if (adapter === undefined) throw internalError("a run has trained nothing.");
+  const trainableParameters = adapters.reduce((sum, { layout }) => sum + layout.size, 0);
   return {
     adapter,
+    adapters,
     steps: progress.step,
     losses: progress.losses,
     evaluations: progress.evaluations,
-    trainableParameters: adapter.layout.size,
-    totalParameters: baseParameters + added,
+    trainableParameters,
+    totalParameters: totalParameters(base, [...frozen, ...adapters]),
     tokens: progress.tokens,
     supervisedTokens: progress.supervisedTokens,
     tokensPerSecond: progress.tokens / Math.max(progress.stepSeconds, 1e-9),
-    adapterBytes: adapter.layout.size * Float32Array.BYTES_PER_ELEMENT,
+    adapterBytes: trainableParameters * Float32Array.BYTES_PER_ELEMENT,
     folder: out,
   };
+}
+
+/** Parameters of a base, and what adapters add to them. */
+export function totalParameters(base: Pick<Base, "modules">, adapters: readonly Adapter[]): number {
+  const own = adapters.flatMap(({ method }) => method.parameters);
+  const added = own.filter(({ key }) => !base.modules.parameters.has(key));
+  return [...storedParameters(base.modules), ...added].reduce(
+    (sum, { shape }) => sum + elementCount(shape),
+    0,
+  );
 }

@@ -21,7 +21,10 @@ export interface ParameterCounts {
 }
 
 /** Counts from shapes alone. */
-export function countParameters(modules: ModuleTable, method: BoundMethod): ParameterCounts {
+export function countParameters(
+  modules: ModuleTable,
+  method: Pick<BoundMethod, "parameters">,
+): ParameterCounts {
   const stored = new Map(
     [...modules.parameters.values()].map((parameter) => [parameter.stored, elementCount(parameter.shape)]),
   );
@@ -54,7 +57,8 @@ export interface MemoryBytes {
 
 export interface MemoryRequest {
   readonly modules: ModuleTable;
-  readonly method: BoundMethod;
+  /** All that is trained. */
+  readonly method: Pick<BoundMethod, "parameters">;
   /** The graph that yields loss and gradient. */
   readonly graph: Graph;
   readonly batchSize: number;

@@ -1,0 +1,206 @@
+/** @file Several adapters as processes: training a stack, training on a frozen adapter, and using what came of it. */
+import fs from "node:fs";
+import { expect, test } from "vitest";
+import {
+  anyList,
+  anyNumber,
+  anyObject,
+  createWorkspace,
+  writeLabelledData,
+  writePromptData,
+  writeTinyModel,
+} from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
+
+async function preparedWorkspace(): Promise<Workspace> {
+  const workspace = createWorkspace();
+  await writeTinyModel(workspace);
+  writePromptData(workspace);
+  return workspace;
+}
+
+const train = [
+  "train",
+  "--model",
+  "model",
+  "--data",
+  "data.jsonl",
+  "--batch-size",
+  "4",
+  "--learning-rate",
+  "1e-2",
+];
+const stack = [...train, "--method", "lora+prefix-tuning", "--rank", "2", "--virtual-tokens", "3"];
+const lossOf = async (workspace: Workspace, ...words: string[]) => {
+  const evaluated = await workspace.json("evaluate", "--model", "model", "--data", "data.jsonl", ...words);
+  return (evaluated["metrics"] as { loss: number }).loss;
+};
+
+test("several methods train together, and their folder is used like that of one", async () => {
+  const workspace = await preparedWorkspace();
+  const trained = await workspace.json(...stack, "--steps", "8", "--out", "both");
+  expect(trained).toMatchObject({
+    steps: 8,
+    adapter: "both",
+    trainableParameters: 2 * 2 * (16 + 16 + 16 + 8) + 96,
+  });
+  expect(fs.readdirSync(workspace.at("both")).sort()).toEqual([
+    "adapter_stack.json",
+    "checkpoints",
+    "deltafit.json",
+    "lora",
+    "prefix-tuning",
+  ]);
+  const [both, none] = [await lossOf(workspace, "--adapter", "both"), await lossOf(workspace)];
+  expect(both).toBeLessThan(none);
+  const apart = ["--adapter", "both/lora", "--adapter", "both/prefix-tuning"];
+  expect(await lossOf(workspace, ...apart)).toBe(both);
+  expect(await lossOf(workspace, "--adapter", "both/lora")).not.toBe(both);
+  const generate = ["generate", "--model", "model", "--prompt", "food: bread", "--max-new-tokens", "4"];
+  const whole = await workspace.json(...generate, "--adapter", "both");
+  expect((await workspace.json(...generate, ...apart))["tokens"]).toEqual(whole["tokens"]);
+  expect(await workspace.json("inspect", "both")).toEqual({
+    kind: "stack",
+    folder: "both",
+    adapters: [
+      { name: "lora", frozen: false, ...inspected, methodType: "LORA", folder: "both/lora", parameters: 224 },
+      {
+        ...{ name: "prefix-tuning", frozen: false, ...inspected, methodType: "PREFIX_TUNING" },
+        ...{ folder: "both/prefix-tuning", parameters: 96 },
+      },
+    ],
+    parameters: 320,
+    problems: [],
+    notes: anyObject,
+  });
+  expect(await workspace.deltafit("inspect", "both")).toEqual({
+    exitCode: 0,
+    stdout:
+      "stack of 2 adapters, task causal-lm; the first is nearest to the base\nbase: model\n" +
+      "  lora: method LORA, 224 parameters in 8 tensors\n" +
+      "  prefix-tuning: method PREFIX_TUNING, 96 parameters in 1 tensors\nno problems found\n",
+    stderr: "",
+  });
+  expect(
+    await workspace.deltafit("merge", "--model", "model", "--adapter", "both", "--out", "merged"),
+  ).toEqual({
+    exitCode: 2,
+    stdout: "",
+    stderr:
+      'error: The adapter "both/prefix-tuning" (PREFIX_TUNING) cannot be merged: keys and values in front of the sequence are no change of the base\'s matrices.\n' +
+      "hint: Use the base with the adapter beside it.\n",
+  });
+});
+
+const inspected = {
+  taskType: "CAUSAL_LM",
+  baseModel: "model",
+  configuration: anyObject,
+  tensors: anyList,
+  bytes: anyNumber,
+  problems: [],
+};
+
+test("an interrupted stack resumes to the same losses and bytes", async () => {
+  const workspace = await preparedWorkspace();
+  const settings = [...stack, "--steps", "300", "--dropout", "0.1"];
+  const whole = await workspace.json(...settings, "--out", "whole");
+  const running = workspace.start(...settings, "--out", "parts");
+  await running.shown("step 1/300");
+  running.signal("SIGINT");
+  expect((await running.outcome).exitCode).toBe(130);
+  const resumed = await workspace.json(...settings, "--out", "parts", "--resume");
+  expect(resumed["losses"]).toEqual(whole["losses"]);
+  for (const name of [
+    "lora/adapter_model.safetensors",
+    "prefix-tuning/adapter_model.safetensors",
+    "adapter_stack.json",
+  ])
+    expect(fs.readFileSync(workspace.at("parts", name))).toEqual(
+      fs.readFileSync(workspace.at("whole", name)),
+    );
+});
+
+test("a new adapter on a frozen one, with its labels", async () => {
+  const workspace = await preparedWorkspace();
+  writeLabelledData(workspace);
+  const words = [
+    "train",
+    "--model",
+    "model",
+    "--task",
+    "classification",
+    "--data",
+    "labelled.jsonl",
+    "--steps",
+    "6",
+  ];
+  await workspace.json(...words, "--out", "first");
+  // Without the frozen adapter's labels, "good" alone would become the first of them.
+  workspace.write("good.jsonl", '{"sentence": "The soup was good.", "label": "good"}\n');
+  const second = [
+    "train",
+    "--model",
+    "model",
+    "--task",
+    "classification",
+    "--data",
+    "good.jsonl",
+    "--steps",
+    "4",
+  ];
+  const trained = await workspace.json(...second, "--method", "ia3", "--frozen", "first", "--out", "second");
+  expect(trained).toMatchObject({ adapter: "second", trainableParameters: 2 * (8 + 8 + 16) + 2 * 16 });
+  expect(JSON.parse(fs.readFileSync(workspace.at("second", "adapter_stack.json"), "utf8"))).toEqual({
+    format: 1,
+    adapters: [
+      { folder: "frozen-1", frozen: true },
+      { folder: "ia3", frozen: false },
+    ],
+  });
+  expect(fs.readFileSync(workspace.at("second", "frozen-1", "adapter_model.safetensors"))).toEqual(
+    fs.readFileSync(workspace.at("first", "adapter_model.safetensors")),
+  );
+  expect(JSON.parse(fs.readFileSync(workspace.at("second", "deltafit.json"), "utf8"))).toMatchObject({
+    labels: ["bad", "good"],
+  });
+  const merged = await workspace.json("merge", "--model", "model", "--adapter", "second", "--out", "merged");
+  expect(merged["maxAbsLogitDifference"]).toBeLessThan(1e-4);
+});
+
+test("flags go to the methods that use them, and wrong stacks are refused", async () => {
+  const workspace = await preparedWorkspace();
+  const dry = await workspace.json(...train, "--method", "bottleneck+lora", "--rank", "4", "--dry-run");
+  expect(dry).toMatchObject({ method: "bottleneck+lora" });
+  const memory = await workspace.json(
+    "memory",
+    "--model",
+    "model",
+    "--method",
+    "bottleneck+lora",
+    "--rank",
+    "4",
+  );
+  expect(memory["trainableParameters"]).toBe(dry["trainableParameters"]);
+  const bench = ["bench", "step", "--model", "model", "--repeat", "1", "--sequence-length", "8"];
+  const measured = await workspace.json(...bench, "--method", "bottleneck+lora", "--rank", "4");
+  expect(measured["trainableParameters"]).toBe(dry["trainableParameters"]);
+  const errors: string[] = [];
+  for (const words of [
+    ["--method", "bottleneck+prefix-tuning", "--rank", "4"],
+    ["--method", "lora+lora"],
+    ["--method", "lora+full"],
+    ["--frozen", "nothing"],
+  ])
+    errors.push(
+      (await workspace.deltafit(...train, ...words, "--steps", "1", "--quiet")).stderr.split("\nhint")[0]!,
+    );
+  expect(errors).toMatchInlineSnapshot(`
+    [
+      "error: --rank: none of the methods bottleneck, prefix-tuning has such a setting.",
+      "error: --method: expected one or several of ... with + between them, each once, found ["lora","lora"].",
+      "error: Training: the method FULL has no adapter that could act with others.",
+      "error: "nothing" is neither a folder that exists nor the name of an adapter on the hub, which is org/name or org/name@revision.",
+    ]
+  `);
+});
