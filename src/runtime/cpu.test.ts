@@ -1,5 +1,5 @@
 /** @file Sessions on the CPU: weights from files, what a run refuses, and what is left behind. */
-import { existsSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { rejectionOf } from "../../test/support/failure.ts";
@@ -221,5 +221,50 @@ test("a disposed session does not run, and disposing it again does nothing", asy
     code: "runtime-failed",
     message: "ONNX Runtime failed while running a graph: Session already disposed.",
     hint: undefined,
+  });
+});
+
+describe("the optimiser's work on a large graph", () => {
+  const kept = () => readdirSync(path.join(cache, "graphs"));
+
+  /** sin applied over and over to a weight and an input: [result] of enough nodes to be kept. */
+  function largeGraph() {
+    const builder = new GraphBuilder();
+    let value = builder.add(builder.input("x", "float32", ["rows", 2]), builder.weight("shift", [2]));
+    for (let step = 0; step < 600; step++) value = builder.sine(value);
+    const file = path.join(temporaryFolder(), "weights.bin");
+    writeFileSync(file, Float32Array.of(0.5, 1));
+    return { graph: graphWith(value), file, locate: () => ({ path: file, offset: 0, byteLength: 8 }) };
+  }
+
+  async function resultOf({ graph, locate }: ReturnType<typeof largeGraph>): Promise<number[]> {
+    const session = await cpu.createSession(graph, locate);
+    const { y } = await session.run({ x: float32Tensor([1, 2], [0.25, -2]) });
+    await session.dispose();
+    return numbers(y);
+  }
+
+  test("is kept and used again, and made again where it was damaged", async () => {
+    const large = largeGraph();
+    const first = await resultOf(large);
+    const names = kept();
+    expect(names).toHaveLength(1);
+    expect(await resultOf(large)).toEqual(first);
+    expect(kept()).toEqual(names);
+    const file = path.join(cache, "graphs", names[0] ?? "");
+    const bytes = readFileSync(file);
+    writeFileSync(file, bytes.subarray(0, 100));
+    expect(await resultOf(large)).toEqual(first);
+    expect(readFileSync(file)).toEqual(bytes);
+    expect(leftInCache()).toEqual([]);
+  });
+
+  test("is not taken for that of other weights in the same place", async () => {
+    const large = largeGraph();
+    const first = await resultOf(large);
+    const before = kept().length;
+    writeFileSync(large.file, Float32Array.of(0.5, 3, 0));
+    expect(await resultOf(large)).not.toEqual(first);
+    expect(kept()).toHaveLength(before + 1);
   });
 });

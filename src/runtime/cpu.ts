@@ -12,6 +12,7 @@ import { writeOnnx } from "../onnx/write.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { dropOptimisedGraph, findOptimisedGraph, keepOptimisedGraph } from "./optimised-graphs.ts";
 import type { Device, Session, SessionOptions, WeightLocation } from "./session.ts";
 
 export const cpu: Device = { name: "cpu", createSession };
@@ -25,9 +26,9 @@ async function createSession(
   await mkdir(folder, { recursive: true });
   try {
     const stored = withWeightForms(graph, (weight) => locate(weight).form);
-    const modelPath = await writeModelFolder(stored, locate, folder);
+    const written = await linkWeights(stored, locate, folder);
     const isStored = nodesOf(stored, "Weight").some(({ attributes }) => attributes.form !== undefined);
-    const session = await ort.InferenceSession.create(modelPath, sessionOptions(options, isStored));
+    const session = await openModel(stored, written, folder, sessionOptions(options, isStored));
     return wrap(graph, session, options.onRun);
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
@@ -43,12 +44,49 @@ async function createSession(
   }
 }
 
+/** Opens a graph as it was optimised before, or has it optimised and keeps the result. */
+async function openModel(
+  graph: Graph,
+  { model, weightFiles }: ModelFolder,
+  folder: string,
+  options: ort.InferenceSession.SessionOptions,
+): Promise<ort.InferenceSession> {
+  const kept = await findOptimisedGraph({
+    nodeCount: graph.nodes.length,
+    model,
+    weightFiles,
+    runtime: [ort.env.versions, { ...options, intraOpNumThreads: 0 }],
+  });
+  const path = join(folder, "graph.onnx");
+  if (kept?.exists)
+    try {
+      await copyFile(kept.path, path);
+      return await ort.InferenceSession.create(path, { ...options, graphOptimizationLevel: "disabled" });
+    } catch {
+      // It can be made again, and whatever else is wrong will show then.
+      await dropOptimisedGraph(kept);
+    }
+  await writeFile(path, model);
+  if (!kept) return ort.InferenceSession.create(path, options);
+  const optimised = join(folder, "optimised.onnx");
+  const session = await ort.InferenceSession.create(path, { ...options, optimizedModelFilePath: optimised });
+  await keepOptimisedGraph(kept, optimised);
+  return session;
+}
+
+interface ModelFolder {
+  /** The bytes of the graph. */
+  readonly model: Uint8Array;
+  /** Files with its weights, links resolved. */
+  readonly weightFiles: readonly string[];
+}
+
 /** ONNX Runtime reads external data only from files inside the model's own folder, with links resolved: hard links serve. */
-async function writeModelFolder(
+async function linkWeights(
   graph: Graph,
   locate: (weight: string) => WeightLocation,
   folder: string,
-): Promise<string> {
+): Promise<ModelFolder> {
   const files = new Map<string, string>();
   const model = writeOnnx(graph, (name, part) => {
     const weight = locate(name);
@@ -59,10 +97,13 @@ async function writeModelFolder(
     files.set(path, file);
     return { file, offset, byteLength };
   });
-  for (const [path, file] of files) await linkOrCopy(await existing(path), join(folder, file));
-  const modelPath = join(folder, "graph.onnx");
-  await writeFile(modelPath, model);
-  return modelPath;
+  const weightFiles: string[] = [];
+  for (const [path, file] of files) {
+    const resolved = await existing(path);
+    await linkOrCopy(resolved, join(folder, file));
+    weightFiles.push(resolved);
+  }
+  return { model, weightFiles };
 }
 
 async function existing(path: string): Promise<string> {
