@@ -5,6 +5,7 @@
  */
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { DeltafitError } from "../errors.ts";
+import { exactNormalizer, exactPreTokenizer } from "./exact-rules.ts";
 import type { LayoutItem } from "./post-processor.ts";
 import { specialTokenLayout } from "./post-processor.ts";
 import { quote } from "./quote.ts";
@@ -139,30 +140,11 @@ export function loadTokenizer(folder: string): Tokenizer {
   };
 }
 
-/**
- * What GPT-2's byte-level pre-tokenizer splits by, written out: the library's own copy takes JavaScript's
- * `\s`, which differs from Unicode's white space in U+FEFF and U+0085; in a `Split` it translates `\s`.
- */
-const byteLevelPattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
-function withExactByteLevel(preTokenizer: unknown): unknown {
-  if (typeof preTokenizer !== "object" || preTokenizer === null) return preTokenizer;
-  if ("pretokenizers" in preTokenizer && Array.isArray(preTokenizer.pretokenizers)) {
-    return { ...preTokenizer, pretokenizers: preTokenizer.pretokenizers.map(withExactByteLevel) };
-  }
-  const isByteLevel = "type" in preTokenizer && preTokenizer.type === "ByteLevel";
-  const usesPattern = !("use_regex" in preTokenizer) || preTokenizer.use_regex === true;
-  const addsSpace = "add_prefix_space" in preTokenizer && preTokenizer.add_prefix_space === true;
-  if (!isByteLevel || !usesPattern || addsSpace) return preTokenizer;
-  const split = { type: "Split", pattern: { Regex: byteLevelPattern }, behavior: "Isolated", invert: false };
-  return { type: "Sequence", pretokenizers: [split, { ...preTokenizer, use_regex: false }] };
-}
-
 function createLibraryTokenizer({ tokenizer, where }: TokenizerFiles): LibraryTokenizer {
   const source: TokenizerJson = {
     ...tokenizer,
-    normalizer: tokenizer.normalizer ?? null,
-    pre_tokenizer: withExactByteLevel(tokenizer.pre_tokenizer ?? null),
+    normalizer: exactNormalizer(tokenizer.normalizer ?? null),
+    pre_tokenizer: exactPreTokenizer(tokenizer.pre_tokenizer ?? null),
     decoder: tokenizer.decoder ?? null,
     post_processor: null,
   };
