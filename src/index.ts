@@ -37,6 +37,12 @@ export type { ChatMessage, EncodedChat, RenderChatOptions } from "./files/chat-t
 // Adapters
 export { createAdapter, withValues } from "./adapters/adapter.ts";
 export type { Adapter, CreateAdapterOptions } from "./adapters/adapter.ts";
+export { combineAdapters } from "./adapters/combine.ts";
+export type { CombinationType, CombineOptions } from "./adapters/combine.ts";
+export type { MajoritySignMethod } from "./adapters/task-vectors.ts";
+export { convertToLora } from "./adapters/convert-to-lora.ts";
+export type { ConvertedLora, ConvertedModule, ConvertToLoraOptions } from "./adapters/convert-to-lora.ts";
+export type { ApproximationError, EnergyShare } from "./adapters/low-rank.ts";
 export { createAdapterStack } from "./adapters/create-stack.ts";
 export type { CreateAdapterStackOptions, StackedMethod } from "./adapters/create-stack.ts";
 export { loadAdapter, saveAdapter } from "./adapters/folder.ts";

@@ -37,13 +37,20 @@ const maximumConfigurationBytes = 4 * 2 ** 20;
 
 /**
  * Writes an adapter folder; one that is there already is replaced as a whole. Of an encoder only the result is kept.
+ * @param addFiles Writes further files beside the adapter's.
  * @throws DeltafitError `write-failed`, with what was there before untouched; `method-unsupported` for a method
  * without a PEFT format.
  */
-export async function saveAdapter(folder: string, adapter: Adapter, base: Base): Promise<void> {
+export async function saveAdapter(
+  folder: string,
+  adapter: Adapter,
+  base: Base,
+  addFiles?: (folder: string) => void,
+): Promise<void> {
   const condensed = await condenseAdapter(adapter, base);
   await writeFolderAtomic(folder, (temporary) => {
     writeAdapterFiles(temporary, condensed, base);
+    addFiles?.(temporary);
   });
 }
 

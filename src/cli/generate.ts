@@ -8,6 +8,7 @@ import { readExactly, withOpenFile } from "../files/read.ts";
 import { generateText, streamText } from "../generation/generate-text.ts";
 import type { TextRequest } from "../generation/generate-text.ts";
 import { createGenerator } from "../generation/generate.ts";
+import { adapterWeightFlags, adapterWeights, withWeights } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
@@ -23,6 +24,7 @@ const endGroup = "End:";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
+  ...adapterWeightFlags,
   prompt: optional(text("TEXT"), promptGroup, "text to continue"),
   promptFile: optional(text("FILE"), promptGroup, "file with the text to continue"),
   messages: optional(text("FILE"), promptGroup, "JSON list of chat messages, for the model's chat template"),
@@ -61,7 +63,11 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       "Leave one of them out.",
     );
   const prompt = readPrompt(values);
-  const { base, adapters, notes } = await openAdaptedModel({ ...values, task: "causal-lm" }, terminal);
+  const weights = adapterWeights(values.adapter, values.adapterWeight);
+  const { base, adapters, groups, notes } = await openAdaptedModel(
+    { ...values, task: "causal-lm" },
+    terminal,
+  );
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
   const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;
@@ -73,7 +79,8 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     ...sampling,
   };
   const session = threads === undefined ? {} : { session: { threads } };
-  const generator = await createGenerator(base, adapters, session);
+  const active = withWeights(groups, weights);
+  const generator = await createGenerator(base, adapters, { ...session, active });
   try {
     if (values.stream) {
       for await (const piece of streamText(generator, tokenizer, request)) terminal.stream(piece.text);

@@ -14,6 +14,8 @@ const commandLoaders: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ["generate", async () => (await import("./generate.ts")).generate],
   ["evaluate", async () => (await import("./evaluate.ts")).evaluate],
   ["merge", async () => (await import("./merge.ts")).merge],
+  ["combine", async () => (await import("./combine.ts")).combine],
+  ["convert-to-lora", async () => (await import("./convert-to-lora.ts")).convertToLoraCommand],
   ["convert", async () => (await import("./convert.ts")).convert],
   ["inspect", async () => (await import("./inspect.ts")).inspect],
   ["memory", async () => (await import("./memory.ts")).memory],

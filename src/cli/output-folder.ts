@@ -47,3 +47,15 @@ function nearestExisting(target: string): string {
   while (!fs.existsSync(folder) && path.dirname(folder) !== folder) folder = path.dirname(folder);
   return folder;
 }
+/** @throws DeltafitError `usage-invalid` where a folder that is read would be replaced by what is made of it. */
+export function refuseOverwriting(out: string, inputs: readonly string[]): void {
+  const real = (folder: string): string =>
+    fs.existsSync(folder) ? fs.realpathSync(folder) : path.resolve(folder);
+  const input = inputs.find((folder) => fs.existsSync(folder) && real(folder) === real(out));
+  if (input === undefined) return;
+  throw new DeltafitError(
+    "usage-invalid",
+    `--out names ${quote(input)}, from which this command reads.`,
+    "Name a folder of its own with --out.",
+  );
+}

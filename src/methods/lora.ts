@@ -77,8 +77,8 @@ export const lora: Method<LoraConfiguration> = {
   summary: "LoRA: a trained product of low rank beside frozen matrices (Hu et al. 2021)",
   bind(configuration, modules): BoundMethod {
     checkSettings(configuration);
-    const paths = matchTargets(configuration, modules, loraKinds);
-    const sites = new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
+    const sites = loraSites(configuration, modules);
+    const paths = [...sites.keys()];
     const saved = savedModules(
       { modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths },
       modules,
@@ -102,6 +102,15 @@ export const lora: Method<LoraConfiguration> = {
     };
   },
 };
+
+/** The modules that LoRA adapts, in the order of the forward pass. @throws DeltafitError `target-unmatched`. */
+export function loraSites(
+  configuration: LoraConfiguration,
+  modules: ModuleTable,
+): ReadonlyMap<string, LoraSite> {
+  const paths = matchTargets(configuration, modules, loraKinds);
+  return new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
+}
 
 function tokensOf(
   { tokens }: LoraConfiguration,

@@ -5,7 +5,6 @@ import { CaseSkipped } from "./section.ts";
 import type { ReferenceCase, ReferenceSection } from "./section.ts";
 
 const subjects = {
-  multi: "arithmetic on adapters is not implemented yet",
   memory: "parameter counts of other methods and models are not implemented yet",
 } as const;
 

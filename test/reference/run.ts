@@ -13,6 +13,7 @@ import { draws } from "./draws.ts";
 import { methods } from "./methods.ts";
 import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
+import { multi } from "./multi.ts";
 import { optimisers } from "./optimisers.ts";
 import { pending } from "./pending.ts";
 import { quantised } from "./quantised.ts";
@@ -26,6 +27,7 @@ const sections: readonly ReferenceSection[] = [
   draws,
   optimisers,
   metrics,
+  multi,
   quantised,
   pending,
 ];
