@@ -53,9 +53,11 @@ const sharedMethodFiles = [
   "lycoris",
   "dora",
   "prompt-encoder",
+  "rank-allocation",
   "rotation",
   "stack-hooks",
   "token-rows",
+  "update-rules",
   "virtual-tokens",
 ];
 

@@ -3,6 +3,7 @@
  * The one place where data, training, evaluation and files meet.
  */
 import type { Adapter } from "../adapters/adapter.ts";
+import { settleAdapters } from "../adapters/settle.ts";
 import { storedParameters } from "../base/base.ts";
 import type { Base } from "../base/base.ts";
 import { batches } from "../data/batches.ts";
@@ -11,7 +12,7 @@ import type { Dataset } from "../data/examples.ts";
 import { internalError } from "../errors.ts";
 import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
-import { hash } from "../graph/print.ts";
+import { hash, hashText } from "../graph/print.ts";
 import type { Task } from "../models/forward.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
@@ -129,6 +130,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     objective,
     parameters: state?.parameters ?? joinValues(adapters),
     state: state?.optimiser,
+    ruleState: state?.ruleState,
     groups: options.loraPlus && loraPlusGroups(options.loraPlus, base.modules),
     seed,
     optimiser: {
@@ -148,6 +150,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     : undefined;
   try {
     const current = () => splitValues(adapters, trainer.parameters);
+    const kept = () => settleAdapters(current(), base, trainer.ruleState);
     const files: RunFiles = { base, frozen, addFiles: options.addFiles };
     await runTraining({
       trainer,
@@ -163,16 +166,17 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
               const training = {
                 parameters: trainer.parameters,
                 optimiser: trainer.state,
+                ruleState: trainer.ruleState,
                 progress,
                 settings,
               };
-              return saveCheckpoint(checkpointFolder(out, kind), files, current(), training);
+              return saveCheckpoint(checkpointFolder(out, kind), files, kept(), training);
             },
       onEvent: options.onEvent,
       signal: options.signal,
     });
-    if (out !== undefined) await writeResult(out, files, current(), progress.best !== undefined);
-    return resultOf(options, current(), progress);
+    if (out !== undefined) await writeResult(out, files, kept(), progress.best !== undefined);
+    return resultOf(options, kept(), progress);
   } finally {
     await trainer.dispose();
     await evaluator?.dispose();
@@ -210,6 +214,8 @@ function settingsOf(options: FineTuneOptions, graph: string): TrainingState["set
     clip: clip ?? null,
     ...loraPlus,
     ...(frozen.length > 0 && { frozen: fingerprintOf(frozen) }),
+    // What methods do besides the graph follows from their configurations.
+    method: hashText(JSON.stringify(trainedAdapters(options).map(({ configuration }) => configuration))),
     graph,
     storage: base.storage,
   };
@@ -273,26 +279,29 @@ function isBetter(task: Task, metrics: Metrics, best: Metrics): boolean {
   return score !== bestScore ? score > bestScore : loss < bestLoss;
 }
 
+/** @param adapters what is left of the trained ones. */
 function resultOf(
-  { base, frozen = [], out }: FineTuneOptions,
+  options: FineTuneOptions,
   adapters: readonly Adapter[],
   progress: TrainingProgress<BatchCursor>,
 ): FineTuneResult {
   const [adapter] = adapters;
   if (adapter === undefined) throw internalError("a run has trained nothing.");
-  const trainableParameters = adapters.reduce((sum, { layout }) => sum + layout.size, 0);
+  const { base, frozen = [], out } = options;
+  const trained = trainedAdapters(options);
+  const size = (all: readonly Adapter[]) => all.reduce((sum, { layout }) => sum + layout.size, 0);
   return {
     adapter,
     adapters,
     steps: progress.step,
     losses: progress.losses,
     evaluations: progress.evaluations,
-    trainableParameters,
-    totalParameters: totalParameters(base, [...frozen, ...adapters]),
+    trainableParameters: size(trained),
+    totalParameters: totalParameters(base, [...frozen, ...trained]),
     tokens: progress.tokens,
     supervisedTokens: progress.supervisedTokens,
     tokensPerSecond: progress.tokens / Math.max(progress.stepSeconds, 1e-9),
-    adapterBytes: trainableParameters * Float32Array.BYTES_PER_ELEMENT,
+    adapterBytes: size(adapters) * Float32Array.BYTES_PER_ELEMENT,
     folder: out,
   };
 }

@@ -22,6 +22,8 @@ const progressName = "training_state.json";
 export interface TrainingState {
   readonly parameters: Float32Array;
   readonly optimiser: OptimiserState;
+  /** What the methods' rules keep; empty where there are none. */
+  readonly ruleState: Float32Array;
   readonly progress: TrainingProgress<BatchCursor>;
   /** Names what the run depends on; a run with other settings cannot go on from here. */
   readonly settings: Readonly<Record<string, string | number | boolean | null>>;
@@ -48,16 +50,16 @@ const schema = z.strictObject({
 /** Writes the state into a folder, with what `addFiles` puts beside it; an older state is replaced as a whole. */
 export async function writeTrainingState(
   folder: string,
-  { parameters, optimiser, progress, settings }: TrainingState,
+  { parameters, optimiser, ruleState, progress, settings }: TrainingState,
   addFiles: (folder: string) => void,
 ): Promise<void> {
-  const size = parameters.length;
-  const entry = (name: string, data: Float32Array) => ({ name, tensor: float32Tensor([size], data) });
+  const entry = (name: string, data: Float32Array) => ({ name, tensor: float32Tensor([data.length], data) });
   await writeFolderAtomic(folder, (temporary) => {
     writeSafetensors(join(temporary, vectorsName), [
       entry("parameters", parameters),
       entry("first_moment", optimiser.firstMoment),
       entry("second_moment", optimiser.secondMoment),
+      ...(ruleState.length > 0 ? [entry("rule_state", ruleState)] : []),
     ]);
     writeFileAtomic(
       join(temporary, progressName),
@@ -96,6 +98,7 @@ export function readTrainingState(
       firstMoment: read("first_moment"),
       secondMoment: read("second_moment"),
     },
+    ruleState: vectors.tensors.has("rule_state") ? read("rule_state") : new Float32Array(),
     progress: { ...progress, best },
     settings: state.settings,
   };

@@ -117,12 +117,52 @@ export interface MergeRule {
   readonly merged: (use: Pick<MethodUse, "builder" | "parameter">, base: Value) => Value;
 }
 
+/** An update of the optimiser that has just been made, as a method sees it. Tensors are flat. */
+export interface AppliedUpdate {
+  /** Updates before this one. */
+  readonly step: number;
+  /** The values of one of the method's parameters after the update; what is written into them is trained on. */
+  readonly parameter: (key: string) => Float32Array;
+  /** The gradient of the mean loss that the update was made from, clipped. */
+  readonly gradient: (key: string) => Float32Array;
+  /** What the rule keeps from update to update. */
+  readonly state: (key: string) => Float32Array;
+}
+
+/** What a method does after each update. It is a function of what it is given: a resumed run does the same. */
+export interface UpdateRule {
+  /** What it keeps from update to update: all zero at first, and saved with a run's state. */
+  readonly state: readonly Pick<ParameterSpec, "key" | "shape">[];
+  /** What it does to the values that a run starts with. */
+  readonly start?: ((source: Pick<AppliedUpdate, "parameter">) => void) | undefined;
+  readonly apply: (update: AppliedUpdate) => void;
+}
+
+/** What training has arrived at. */
+export interface SettleSource extends Pick<AppliedUpdate, "parameter" | "state"> {
+  /** Of all parameters. */
+  readonly keys: readonly string[];
+}
+
+/** An adapter that is another one after training. */
+export interface Settled<Configuration> {
+  readonly configuration: Configuration;
+  /** The values, flat, of the parameters of the method bound to that configuration. */
+  readonly parameter: (key: string) => Float32Array;
+}
+
 /** A method with its configuration, fitted to one model. */
 export interface BoundMethod {
   /** What is trained and saved. */
   readonly parameters: readonly ParameterSpec[];
   readonly constants?: readonly ConstantSpec[] | undefined;
   readonly hooks: (use: MethodUse) => ForwardHooks;
+  /**
+   * A term that the method adds to the mean loss while it is trained: a scalar made of its parameters. `undefined`
+   * where there is nothing to add.
+   */
+  readonly penalty?: ((use: Pick<MethodUse, "builder" | "parameter">) => Value | undefined) | undefined;
+  readonly afterUpdate?: UpdateRule | undefined;
   /** Tokens in front of every row whose embeddings the method makes. */
   readonly virtualTokens?: number | undefined;
   /** Keys in front of every layer's own: they take positions, but are no tokens. */
@@ -146,6 +186,8 @@ export interface Method<Configuration> {
    * @throws DeltafitError `target-unmatched` or `method-unsupported`, before anything is loaded.
    */
   bind(configuration: Configuration, modules: ModuleTable): BoundMethod;
+  /** The adapter to keep after training, where its rule has made another one of it. */
+  settle?(configuration: Configuration, source: SettleSource): Settled<Configuration> | undefined;
   /** The configuration under which a file's adapter is bound, where files keep less than what is trained. */
   condense?(configuration: Configuration): Configuration;
 }

@@ -9,7 +9,16 @@ import { DeltafitError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { LinearSite } from "../models/forward.ts";
-import type { BoundMethod, MergeRule, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
+import type {
+  AppliedUpdate,
+  BoundMethod,
+  MergeRule,
+  Method,
+  MethodUse,
+  ModuleTable,
+  ParameterSpec,
+  UpdateRule,
+} from "./contract.ts";
 import { normal, zeros } from "./initial.ts";
 import { cayley, dropBlocks, identityMatrix, rotateBlocks, rotatedWeight } from "./rotation.ts";
 import { savedModules } from "./saved-modules.ts";
@@ -79,6 +88,7 @@ export const oft: Method<OftConfiguration> = {
     const saved = savedModules({ modulesToSave, bias, adapted: paths }, modules);
     return {
       parameters: [...[...sites.values()].map((site) => specOf(site, configuration)), ...saved.parameters],
+      afterUpdate: configuration.constrained ? holding([...sites.values()], configuration) : undefined,
       hooks: (use) => {
         const rotate = (site: OftSite, x: Value) => {
           const rotations = rotationsOf(use, site, configuration);
@@ -169,11 +179,33 @@ type Use = Pick<MethodUse, "builder" | "parameter">;
 
 /** Rotations of a site: [rotations, extent, extent]. */
 function rotationsOf({ builder, parameter }: Use, site: OftSite, configuration: OftConfiguration): Value {
-  const { constrained, constraint, exactRotation, neumannTerms } = configuration;
+  const { constrained, exactRotation, neumannTerms } = configuration;
   const given = parameter(site.key);
-  const triangles = constrained ? held(builder, given, constraint / Math.sqrt(site.rotations)) : given;
+  const triangles = constrained ? held(builder, given, limitOf(site, configuration)) : given;
   const skew = skewSymmetric(builder, triangles, site);
   return exactRotation ? cayley(builder, skew) : neumannSeries(builder, skew, neumannTerms);
+}
+
+/** The largest norm of every S of a module. */
+function limitOf({ rotations }: OftSite, { constraint }: OftConfiguration): number {
+  return constraint / Math.sqrt(rotations);
+}
+
+/** The trained values are shortened as well, so that an update starts from the rotation that was used. */
+function holding(sites: readonly OftSite[], configuration: OftConfiguration): UpdateRule {
+  const shorten = ({ parameter }: Pick<AppliedUpdate, "parameter">) => {
+    for (const site of sites) {
+      const values = parameter(site.key);
+      const size = values.length / site.rotations;
+      for (let start = 0; start < values.length; start += size) {
+        const own = values.subarray(start, start + size);
+        const norm = Math.sqrt(2 * own.reduce((sum, value) => sum + value * value, 0));
+        const limit = limitOf(site, configuration);
+        if (norm > limit) own.set(own.map((value) => value * (limit / norm)));
+      }
+    }
+  };
+  return { state: [], start: shorten, apply: shorten };
 }
 
 /**

@@ -119,7 +119,10 @@ export function startPass({
 }
 
 /** The outputs "loss" and "gradient": a summed loss, and its gradient as one flat vector in the layout's order. */
-export function lossAndGradient({ builder, layout, trained, segments }: Pass, loss: Value): GraphOutput[] {
+export function lossAndGradient(
+  { builder, layout, trained, segments }: Pick<Pass, "builder" | "layout" | "trained" | "segments">,
+  loss: Value,
+): GraphOutput[] {
   // Before they get their shapes: a method may reshape a parameter, which starts from here as well.
   const variables = layout.entries.map((entry) => trained(entry));
   if (variables.length === 0) throw internalError("there is nothing to train.");

@@ -25,6 +25,8 @@ export interface Objective<Batch> {
   /** Outputs "loss" (a sum) and "gradient" (flat, of that sum); the input "trainable" is the flat vector. */
   readonly graph: Graph;
   readonly layout: ParameterLayout;
+  /** What is trained: methods may add terms to the loss and rules to follow after an update. */
+  readonly adapters?: readonly Pick<TaskAdapter, "name" | "method">[] | undefined;
   /** What the length of a batch must be a multiple of. */
   readonly lengthMultiple: number;
   readonly locate: (weight: string) => WeightLocation;
@@ -101,6 +103,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   return {
     graph: taskGraph.graph,
     layout: taskGraph.layout,
+    adapters,
     lengthMultiple: taskGraph.lengthMultiple,
     locate: (weight) => base.locate(weight),
     feeds(batch) {
@@ -169,6 +172,7 @@ export function moduleObjective<InputName extends string>(
   return {
     graph: graphOf(lossAndGradient(pass, loss)),
     layout: pass.layout,
+    adapters,
     lengthMultiple: 1,
     locate: (weight) => base.locate(weight),
     feeds: ({ tensors, count }) => ({ tensors: { ...tensors, ...constants }, count }),

@@ -46,11 +46,15 @@ export interface ParameterGroups {
   readonly decay: (entry: LayoutEntry) => number;
 }
 
-/** Inputs and outputs are the flat vectors; scalars are [1]. */
+/**
+ * Inputs and outputs are the flat vectors; scalars are [1].
+ * @param showsGradient gives the mean gradient after clipping as well.
+ */
 export function buildUpdateGraph(
   size: number,
   { betas, epsilon, clip }: AdamWSettings,
   grouped: boolean,
+  showsGradient = false,
 ): Graph {
   const builder = new GraphBuilder();
   const vector = (name: string) => builder.input(name, "float32", [size]);
@@ -82,6 +86,7 @@ export function buildUpdateGraph(
     { name: "newFirstMoment", value: first },
     { name: "newSecondMoment", value: second },
     { name: "norm", value: norm },
+    ...(showsGradient ? [{ name: "usedGradient", value: gradient }] : []),
   ]);
 }
 
@@ -95,6 +100,8 @@ export interface Update {
   readonly parameters: Float32Array;
   /** Euclidean norm of the mean gradient before clipping. */
   readonly norm: number;
+  /** The mean gradient after clipping, where the graph shows it. */
+  readonly gradient: Float32Array | undefined;
 }
 
 /** Applies updates to a flat vector. Returns new vectors; nothing given is changed but `state`. */
@@ -154,7 +161,11 @@ export class AdamW {
     state.step = step;
     state.firstMoment = floatsOf(results, "newFirstMoment");
     state.secondMoment = floatsOf(results, "newSecondMoment");
-    return { parameters: floatsOf(results, "updated"), norm: floatsOf(results, "norm")[0] ?? NaN };
+    return {
+      parameters: floatsOf(results, "updated"),
+      norm: floatsOf(results, "norm")[0] ?? NaN,
+      gradient: results["usedGradient"] && floatsOf(results, "usedGradient"),
+    };
   }
 }
 

@@ -1,13 +1,16 @@
 /**
  * @file One training step after another: gradients of micro-batches summed, divided by the true number of terms,
- * clipped, applied. Owns the sessions and the flat vectors; knows neither schedules, files nor events.
+ * clipped, applied; then what the methods do after an update. Owns the sessions and the flat vectors; knows neither
+ * schedules, files nor events.
  */
 import { isOperation } from "../graph/graph.ts";
 import { hashText } from "../graph/print.ts";
 import { inputNames } from "../methods/forward-pass.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Device, Session, SessionOptions } from "../runtime/session.ts";
+import { applyRules, ruleStateLayout, startingValues } from "../methods/update-rules.ts";
 import { trainableInput } from "../tasks/pass.ts";
+import { buildPenaltyGraph } from "../tasks/penalty.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { DeltafitError } from "../errors.ts";
@@ -24,6 +27,8 @@ export interface TrainerOptions<Batch> {
   /** Seed of dropout masks. */
   readonly seed: number;
   readonly state?: OptimiserState | undefined;
+  /** State of the methods' rules, flat; zeros where it is left out. */
+  readonly ruleState?: Float32Array | undefined;
   readonly device?: Device;
   readonly session?: SessionOptions;
 }
@@ -37,22 +42,38 @@ export interface StepResult {
   readonly count: number;
 }
 
+interface Sessions {
+  readonly gradient: Session;
+  readonly update: Session;
+  /** Of the methods' own terms of the loss. */
+  readonly penalty: Session | undefined;
+}
+
 /** Trains one flat vector. */
 export class Trainer<Batch> {
   readonly objective: Objective<Batch>;
   readonly state: OptimiserState;
+  /** State of the methods' rules, flat; empty where no method has a rule. Changed in place. */
+  readonly ruleState: Float32Array;
   #parameters: Float32Array;
   readonly #gradientSession: Session;
+  readonly #penaltySession: Session | undefined;
   readonly #updateSession: Session;
   readonly #optimiser: AdamW;
   readonly #seed: number;
   readonly #usesDropout: boolean;
 
-  private constructor(options: TrainerOptions<Batch>, gradientSession: Session, updateSession: Session) {
+  private constructor(options: TrainerOptions<Batch>, sessions: Sessions) {
+    const { gradient: gradientSession, update: updateSession } = sessions;
     this.objective = options.objective;
-    this.#parameters = options.parameters;
+    const { layout, adapters = [] } = options.objective;
+    this.#parameters = options.state
+      ? options.parameters
+      : startingValues(adapters, layout, options.parameters);
     this.state = options.state ?? newOptimiserState(options.parameters.length);
+    this.ruleState = options.ruleState ?? new Float32Array(ruleStateLayout(adapters).size);
     this.#gradientSession = gradientSession;
+    this.#penaltySession = sessions.penalty;
     this.#updateSession = updateSession;
     this.#optimiser = new AdamW(updateSession, options.optimiser, options.objective.layout, options.groups);
     this.#seed = options.seed;
@@ -64,9 +85,17 @@ export class Trainer<Batch> {
   static async create<Batch>(options: TrainerOptions<Batch>): Promise<Trainer<Batch>> {
     const { objective, optimiser, groups, device = cpu, session } = options;
     const gradientSession = await device.createSession(objective.graph, objective.locate, session);
-    const update = buildUpdateGraph(objective.layout.size, optimiser, groups !== undefined);
+    const { layout, adapters = [] } = objective;
+    const hasRule = adapters.some(({ method }) => method.afterUpdate !== undefined);
+    const update = buildUpdateGraph(layout.size, optimiser, groups !== undefined, hasRule);
     const updateSession = await device.createSession(update, objective.locate, session);
-    return new Trainer(options, gradientSession, updateSession);
+    const penalty = buildPenaltyGraph(adapters, layout);
+    const penaltySession = penalty && (await device.createSession(penalty, objective.locate, session));
+    return new Trainer(options, {
+      gradient: gradientSession,
+      update: updateSession,
+      penalty: penaltySession,
+    });
   }
 
   /** The trained values, flat. A step replaces the array; it never changes it. */
@@ -83,22 +112,31 @@ export class Trainer<Batch> {
     const step = this.state.step;
     if (!Number.isFinite(loss)) throw notFinite("loss", step, loss);
     const before = { ...this.state };
-    const { parameters, norm } = await this.#optimiser.update(
-      this.#parameters,
-      gradient,
-      count,
-      learningRate,
-      this.state,
-    );
+    const {
+      parameters,
+      norm,
+      gradient: used,
+    } = await this.#optimiser.update(this.#parameters, gradient, count, learningRate, this.state);
     if (!Number.isFinite(norm)) {
       Object.assign(this.state, before);
       throw notFinite("gradient", step, norm);
+    }
+    if (used) {
+      const { layout, adapters = [] } = this.objective;
+      const stateLayout = ruleStateLayout(adapters);
+      applyRules(adapters, {
+        ...{ step, layout, parameters, gradient: used },
+        ...{ stateLayout, state: this.ruleState },
+      });
     }
     this.#parameters = parameters;
     return { loss, gradientNorm: norm, count };
   }
 
-  /** The mean loss, and the gradient of the summed loss, of batches taken together. */
+  /**
+   * The mean loss with the methods' own terms, and the gradient of the loss summed over all batches, to which these
+   * terms belong as often as there are terms of the sum.
+   */
   async gradient(
     batches: readonly Batch[],
   ): Promise<{ loss: number; gradient: Float32Array; count: number }> {
@@ -120,11 +158,25 @@ export class Trainer<Batch> {
         `Step ${this.state.step}: no token of the batch is supervised.`,
         "Check the labels of the data.",
       );
-    return { loss: loss / count, gradient, count };
+    const penalty = await this.#addPenalty(gradient, count);
+    return { loss: loss / count + penalty, gradient, count };
+  }
+
+  /** Adds the gradient of the methods' own terms, once for the update. @returns the terms' sum. */
+  async #addPenalty(gradient: Float32Array, count: number): Promise<number> {
+    if (!this.#penaltySession) return 0;
+    const results = await this.#penaltySession.run(this.#trainable());
+    const own = floatsOf(results, "gradient");
+    for (let at = 0; at < own.length; at++) gradient[at] = (gradient[at] ?? 0) + count * (own[at] ?? 0);
+    return floatsOf(results, "loss")[0] ?? NaN;
+  }
+
+  #trainable(): Record<string, Tensor> {
+    return { [trainableInput]: float32Tensor([this.#parameters.length], this.#parameters) };
   }
 
   #ownFeeds(microBatch: number): Record<string, Tensor> {
-    const trainable = { [trainableInput]: float32Tensor([this.#parameters.length], this.#parameters) };
+    const trainable = this.#trainable();
     if (!this.#usesDropout) return trainable;
     const seed =
       Number.parseInt(hashText(`${this.#seed}/${this.state.step}/${microBatch}`).slice(0, 8), 16) | 0;
@@ -137,6 +189,7 @@ export class Trainer<Batch> {
   async dispose(): Promise<void> {
     await this.#gradientSession.dispose();
     await this.#updateSession.dispose();
+    await this.#penaltySession?.dispose();
   }
 }
 

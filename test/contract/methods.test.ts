@@ -20,6 +20,7 @@ import { cpu } from "../../src/runtime/cpu.ts";
 import { feedsOf } from "../../src/tasks/feeds.ts";
 import type { TaskBatch } from "../../src/tasks/feeds.ts";
 import { buildLogitsGraph } from "../../src/tasks/graphs.ts";
+import { buildPenaltyGraph } from "../../src/tasks/penalty.ts";
 import { frozenInput, trainableInput } from "../../src/tasks/pass.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
 import { elementCount, float32Tensor, int64Tensor } from "../../src/tensor/tensor.ts";
@@ -237,7 +238,7 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
       seed: 0,
       session,
     });
-    const { gradient } = await trainer.gradient([batchFor(base)]);
+    const { gradient, count } = await trainer.gradient([batchFor(base)]);
     await trainer.dispose();
     const values = Float64Array.from(adapter.values);
     const feeds: Record<string, HostArray> = { [trainableInput]: { shape: [values.length], data: values } };
@@ -245,7 +246,10 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
       feeds[name] = { shape, data: Float64Array.from(Array.from<number | bigint, number>(data, Number)) };
     for (const { stored, shape } of storedParameters(base.modules))
       feeds[stored] = { shape, data: Float64Array.from(base.read(stored)) };
-    const loss = lossOf(objective.graph, feeds, trainableInput);
+    const taskLoss = lossOf(objective.graph, feeds, trainableInput);
+    const penalty = buildPenaltyGraph([adapter], objective.layout);
+    const penaltyOf = penalty && lossOf(penalty, feeds, trainableInput);
+    const loss = (at: Float64Array) => taskLoss(at) + count * (penaltyOf?.(at) ?? 0);
     const step = 1e-4;
     for (const entry of objective.layout.entries) {
       const direction = new TorchGenerator(entry.offset).normal(entry.size, 0, 1);

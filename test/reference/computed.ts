@@ -6,6 +6,7 @@ import type { Base } from "../../src/base/base.ts";
 import { openBase } from "../../src/base/base.ts";
 import { DeltafitError } from "../../src/errors.ts";
 import { readJsonFile } from "../../src/files/json.ts";
+import { interpret } from "../../src/graph/interpret.ts";
 import { verify } from "../../src/graph/verify.ts";
 import { createGenerator } from "../../src/generation/generate.ts";
 import { constantFeeds } from "../../src/methods/constants.ts";
@@ -17,7 +18,8 @@ import { feedsOf } from "../../src/tasks/feeds.ts";
 import type { TaskBatch } from "../../src/tasks/feeds.ts";
 import { buildEvaluationGraph, buildLogitsGraph } from "../../src/tasks/graphs.ts";
 import type { TaskGraph, TaskGraphOptions } from "../../src/tasks/graphs.ts";
-import { frozenInput } from "../../src/tasks/pass.ts";
+import { frozenInput, trainableInput } from "../../src/tasks/pass.ts";
+import { buildPenaltyGraph } from "../../src/tasks/penalty.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { CaseFailure, compare, floats } from "./cases.ts";
@@ -81,6 +83,14 @@ export async function computeLoss(
     buildEvaluationGraph({ ...options, lossChunks: 2 }),
   );
   return Number(outputs["loss"]?.data[0]) / count;
+}
+
+/** The terms that an adapter's method adds to the loss: in Python they are part of every loss. */
+export function computePenalty({ name, method, layout, values }: Adapter): number {
+  const graph = buildPenaltyGraph([{ name, method }], layout);
+  if (!graph) return 0;
+  const vector = { shape: [layout.size], data: Float64Array.from(values) };
+  return interpret(graph, { [trainableInput]: vector })["loss"]?.data[0] ?? NaN;
 }
 
 async function run(

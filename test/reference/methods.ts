@@ -10,6 +10,7 @@ import type { Adapter, BoundAdapter } from "../../src/adapters/adapter.ts";
 import { loadAdapter } from "../../src/adapters/folder.ts";
 import { formatOf } from "../../src/adapters/method-table.ts";
 import type { MethodType } from "../../src/adapters/method-table.ts";
+import { settleAdapters } from "../../src/adapters/settle.ts";
 import type { Base } from "../../src/base/base.ts";
 import { readJsonFile } from "../../src/files/json.ts";
 import { entryValues } from "../../src/methods/layout.ts";
@@ -37,6 +38,7 @@ import {
   compareOutput,
   computeLogits,
   computeLoss,
+  computePenalty,
   openCaseBase,
   sessionOptions,
 } from "./computed.ts";
@@ -127,7 +129,7 @@ async function checkMethod(name: string, { root, scratch }: ReferenceFolders): P
   await checkCondensed(adapter, loaded, base, tolerance);
   const logits = await computeLogits(base, [adapter], batch);
   compareOutput("logits", logits, "logits", floats(expected, "logits"), batch, tolerance);
-  const loss = await computeLoss(base, [adapter], batch);
+  const loss = (await computeLoss(base, [adapter], batch)) + computePenalty(adapter);
   compare("loss", { shape: [], data: [loss] }, floats(expected, "loss"), tolerance);
   if (!isSubset) {
     await checkMerged({
@@ -177,7 +179,9 @@ export async function checkTraining(opened: MethodCase, adapter: Adapter): Promi
   await withTrainer(opened, adapter, nameOf, isWhole, async (trainer) => {
     await checkGradients(opened, trainer, nameOf);
     await checkCurve(opened, trainer);
-    await checkTrained(opened, withValues<MethodType>(adapter, trainer.parameters), nameOf);
+    const trained = withValues<MethodType>(adapter, trainer.parameters);
+    for (const kept of settleAdapters([trained], opened.base, trainer.ruleState))
+      await checkTrained(opened, kept, nameOf);
   });
   await withTrainer(opened, adapter, nameOf, isInParts, async (trainer) => {
     if ((opened.batch.inputIds.shape[1] ?? 0) % trainer.objective.lengthMultiple === 0)
