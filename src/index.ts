@@ -67,6 +67,8 @@ export type { ForeignAdapter, ForeignFormatName, ReadOptions } from "./conversio
 export { defaultTargets } from "./adapters/method-table.ts";
 export type { MethodConfigurations, MethodType } from "./adapters/method-table.ts";
 export type { BitFitConfiguration } from "./methods/bitfit.ts";
+export { adaloraDefaults } from "./methods/adalora.ts";
+export type { AdaloraConfiguration } from "./methods/adalora.ts";
 export { boftDefaults } from "./methods/boft.ts";
 export type { BoftConfiguration } from "./methods/boft.ts";
 export { bottleneckDefaults } from "./methods/bottleneck.ts";

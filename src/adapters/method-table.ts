@@ -32,6 +32,8 @@ import { promptTuning } from "../methods/prompt-tuning.ts";
 import type { PromptTuningConfiguration } from "../methods/prompt-tuning.ts";
 import { pTuning } from "../methods/p-tuning.ts";
 import type { PTuningConfiguration } from "../methods/p-tuning.ts";
+import { adalora } from "../methods/adalora.ts";
+import type { AdaloraConfiguration } from "../methods/adalora.ts";
 import { boft } from "../methods/boft.ts";
 import type { BoftConfiguration } from "../methods/boft.ts";
 import { bottleneck } from "../methods/bottleneck.ts";
@@ -45,6 +47,7 @@ import { headOnlyFormat } from "./head-only-format.ts";
 import { prefixTuningFormat } from "./prefix-tuning-format.ts";
 import { promptTuningFormat } from "./prompt-tuning-format.ts";
 import { pTuningFormat } from "./p-tuning-format.ts";
+import { adaloraFormat } from "./adalora-format.ts";
 import { boftFormat } from "./boft-format.ts";
 import { oftFormat } from "./oft-format.ts";
 import { bottleneckFormat } from "./bottleneck-format.ts";
@@ -74,6 +77,7 @@ export interface MethodConfigurations {
   readonly PROMPT_TUNING: PromptTuningConfiguration;
   readonly P_TUNING: PTuningConfiguration;
   readonly BOTTLENECK: BottleneckConfiguration;
+  readonly ADALORA: AdaloraConfiguration;
   readonly OFT: OftConfiguration;
   readonly BOFT: BoftConfiguration;
   readonly FULL: Readonly<Record<never, never>>;
@@ -130,6 +134,7 @@ export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodCon
   PROMPT_TUNING: { method: promptTuning, withSavedModules: addSavedModules, format: promptTuningFormat },
   P_TUNING: { method: pTuning, withSavedModules: addSavedModules, format: pTuningFormat },
   BOTTLENECK: { method: bottleneck, withSavedModules: addSavedModules, format: bottleneckFormat },
+  ADALORA: { method: adalora, withSavedModules: addSavedModules, format: adaloraFormat },
   OFT: { method: oft, withSavedModules: addSavedModules, format: oftFormat },
   BOFT: { method: boft, withSavedModules: addSavedModules, format: boftFormat },
   FULL: { method: full, withSavedModules: (configuration) => configuration, format: undefined },

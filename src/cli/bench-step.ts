@@ -52,7 +52,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       "usage-invalid",
       `--sequence-length: expected at most ${base.model.maximumPositions}, the positions of the model, found ${sequenceLength}.`,
     );
-  const adapters = createAdaptersFromFlags(base, method, values, seed);
+  const adapters = createAdaptersFromFlags(base, method, values, seed, undefined);
   const objective = languageObjective({ base, adapters, sequenceLength, batchSize, recompute });
   let runtimeMs = 0;
   const onRun = (milliseconds: number): void => {

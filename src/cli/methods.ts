@@ -11,6 +11,7 @@ import type { MethodConfigurations, MethodType } from "../adapters/method-table.
 import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { adaloraDefaults } from "../methods/adalora.ts";
 import { boftDefaults } from "../methods/boft.ts";
 import { bottleneckDefaults } from "../methods/bottleneck.ts";
 import { fourierftDefaults } from "../methods/fourierft.ts";
@@ -43,6 +44,12 @@ export interface MethodValues {
   readonly feedForward: readonly string[] | undefined;
   readonly projectionSeed: number | undefined;
   readonly frequencies: number | undefined;
+  readonly initialRank: number | undefined;
+  readonly totalSteps: number | undefined;
+  readonly initialSteps: number | undefined;
+  readonly finalSteps: number | undefined;
+  readonly allocateEvery: number | undefined;
+  readonly orthogonality: number | undefined;
   readonly blockSize: number | undefined;
   readonly blockCount: number | undefined;
   readonly exactRotation: boolean;
@@ -57,6 +64,13 @@ export interface MethodValues {
 type SettingName = keyof MethodValues;
 
 const targetSettings = ["targets", "targetsPattern", "layersToTransform", "modulesToSave"] as const;
+const allocationSettings = [
+  "initialRank",
+  "initialSteps",
+  "finalSteps",
+  "allocateEvery",
+  "orthogonality",
+] as const;
 const patternSettings = ["rank", "alpha", "rankPattern", "alphaPattern", "exclude"] as const;
 
 interface MethodRow<Type extends MethodType> {
@@ -86,6 +100,35 @@ const rows = {
         alpha,
         rankStabilised,
         magnitude,
+      };
+    },
+  }),
+  adalora: row({
+    type: "ADALORA",
+    learningRate: 1e-3,
+    uses: [
+      ...targetSettings,
+      ...allocationSettings,
+      "rank",
+      "alpha",
+      "exclude",
+      "dropout",
+      "bias",
+      "totalSteps",
+    ],
+    configure(values, modelType) {
+      const { rank = adaloraDefaults.rank, alpha = 2 * rank, initialSteps = 0, finalSteps = 0 } = values;
+      // The shortest schedule there is, where shapes are all that is asked for.
+      const { totalSteps = initialSteps + finalSteps + 1 } = values;
+      return {
+        ...adaloraDefaults,
+        ...targeting("ADALORA", values, modelType),
+        // Half as many again, as by default.
+        initialRank: Math.ceil(1.5 * rank),
+        ...given(values, [...allocationSettings, "exclude", "dropout", "bias"]),
+        rank,
+        alpha,
+        totalSteps,
       };
     },
   }),
@@ -275,6 +318,7 @@ function refuseUnused(methods: readonly MethodName[], values: MethodValues): voi
 /**
  * New adapters as the flags want them, the nearest to the base first. A method gets the flags it has a use for; modules
  * trained whole go to the one that the task's head goes to.
+ * @param steps updates of the run, where there is one.
  * @param frozen Adapters under the new ones.
  * @throws DeltafitError `usage-invalid` for a flag that no method has a use for; what `createAdapterStack` throws.
  */
@@ -283,10 +327,11 @@ export function createAdaptersFromFlags(
   methods: readonly MethodName[],
   values: MethodValues,
   seed: number,
+  steps: number | undefined,
   frozen: readonly Adapter[] = [],
 ): Adapter[] {
   const isAlone = methods.length === 1 && frozen.length === 0;
-  const configured = configure(methods, values, base.model.modelType, isAlone);
+  const configured = configure(methods, values, base.model.modelType, isAlone, steps);
   return createAdapterStack({ base, methods: configured, seed, frozen });
 }
 
@@ -295,11 +340,13 @@ function configure(
   values: MethodValues,
   modelType: string,
   isAlone: boolean,
+  steps?: number,
 ): StackedMethod[] {
   refuseUnused(methods, values);
   const owner = headOwner(methods.map((method) => rows[method].type));
   return methods.map((method, index) => {
-    const own = index === owner ? values : { ...values, modulesToSave: undefined };
+    const modulesToSave = index === owner ? values.modulesToSave : undefined;
+    const own = { ...values, modulesToSave, totalSteps: values.totalSteps ?? steps };
     return fromRow(rows[method], isAlone ? "default" : method, own, modelType);
   });
 }

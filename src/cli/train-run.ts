@@ -70,7 +70,8 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const base = await withLabelCount(first, model, data, values);
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
-  const adapters = createAdaptersFromFlags(base, values.method, values, values.seed, frozen);
+  const plan = planOf(values, data);
+  const adapters = createAdaptersFromFlags(base, values.method, values, values.seed, plan.steps, frozen);
   checkMembers(adapters, frozen);
   const notes: TrainingNotes = {
     format: 1,
@@ -81,7 +82,6 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     tokenizer: tokenizer.fingerprint,
     chatTemplate: fingerprintOf(tokenizer.chatTemplate),
   };
-  const plan = planOf(values, data);
   return {
     base,
     tokenizer,

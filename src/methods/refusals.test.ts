@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { createModel } from "../models/index.ts";
+import { adalora, adaloraDefaults } from "./adalora.ts";
 import { boft, boftDefaults } from "./boft.ts";
 import type { BoundMethod, ModuleTable } from "./contract.ts";
 import { fourierft, fourierftDefaults } from "./fourierft.ts";
@@ -112,6 +113,53 @@ const cases: readonly (readonly [
       code: "config-invalid",
       message: "LoKr: the rank is 2.5; expected a whole number above 0.",
       hint: undefined,
+    },
+  ],
+  [
+    "AdaLoRA without an update to choose ranks in",
+    () =>
+      adalora.bind({ ...adaloraDefaults, targets, totalSteps: 10, initialSteps: 7, finalSteps: 3 }, modules),
+    {
+      code: "config-invalid",
+      message: "AdaLoRA: of 10 updates 7 at the start and 3 at the end leave none to choose ranks in.",
+      hint: "Lower initialSteps or finalSteps, or train longer.",
+    },
+  ],
+  [
+    "AdaLoRA with chosen ranks of another initial rank",
+    () =>
+      adalora.bind(
+        {
+          ...adaloraDefaults,
+          targets,
+          totalSteps: 10,
+          ranks: { "model.layers.0.self_attn.q_proj": [true, false] },
+        },
+        modules,
+      ),
+    {
+      code: "config-invalid",
+      message:
+        'AdaLoRA: the chosen ranks of "model.layers.0.self_attn.q_proj" are 2 entries; expected 12, the initial rank.',
+      hint: "Check that the configuration is complete.",
+    },
+  ],
+  [
+    "AdaLoRA with chosen ranks of a module that is no target",
+    () => adalora.bind({ ...adaloraDefaults, targets, totalSteps: 10, ranks: { "model.norm": [] } }, modules),
+    {
+      code: "config-invalid",
+      message: 'AdaLoRA: there are chosen ranks of "model.norm", which is no target.',
+      hint: "Check that the configuration is that of the model's adapter.",
+    },
+  ],
+  [
+    "AdaLoRA with a decay of one",
+    () => adalora.bind({ ...adaloraDefaults, targets, totalSteps: 10, sensitivityDecay: 1 }, modules),
+    {
+      code: "config-invalid",
+      message: "AdaLoRA: sensitivityDecay is 1; expected a number between 0 and 1.",
+      hint: "A common value is 0.85.",
     },
   ],
   [

@@ -2,6 +2,7 @@
 import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import { defaultTargets } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
+import { adaloraDefaults } from "../../src/methods/adalora.ts";
 import { boftDefaults } from "../../src/methods/boft.ts";
 import { bottleneckDefaults } from "../../src/methods/bottleneck.ts";
 import { fourierftDefaults } from "../../src/methods/fourierft.ts";
@@ -248,6 +249,21 @@ export const methodRows = [
     configuration: () => ({ ...bottleneckDefaults.double_seq_bn, reduction: 4, initial: "mam_adapter" }),
     parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
       2 * layerCount * bottleneckSize(size, size / 4),
+  }),
+  row({
+    name: "AdaLoRA",
+    type: "ADALORA",
+    configuration: () => ({
+      ...adaloraDefaults,
+      rank: 2,
+      initialRank: 3,
+      alpha: 3,
+      targets,
+      totalSteps: 8,
+      initialSteps: 2,
+      finalSteps: 2,
+    }),
+    parameterCount: (base) => sum(adapted(base).map((site) => 3 * (site.in + 1 + site.out))),
   }),
   row({
     name: "OFT",
