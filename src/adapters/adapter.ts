@@ -7,10 +7,10 @@ import type { BoundMethod } from "../methods/contract.ts";
 import { entryValues, findEntry, layOut } from "../methods/layout.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { insideModule } from "../methods/targets.ts";
-import type { Task } from "../models/forward.ts";
 import { methodTable } from "./method-table.ts";
 import type { MethodConfigurations, MethodEntry, MethodType } from "./method-table.ts";
 import { moduleOf } from "./peft-fields.ts";
+import { headsOfTaskType, taskTypes } from "./transformers-names.ts";
 
 interface AdapterOf<Type extends MethodType> {
   /** What a run with several adapters calls it; PEFT's own default is "default". */
@@ -110,18 +110,13 @@ export function withValues<Type extends MethodType>(
   return { ...adapter, values };
 }
 
-/** Tasks whose head belongs to the adapter, because no pretrained model brings it. */
-const tasksWithOwnHead: readonly Task[] = [
-  "classification",
-  "multi-label-classification",
-  "regression",
-  "token-classification",
-  "question-answering",
-];
-
-/** Modules that must be trained whole: the task's head, and what starts random because the checkpoint lacks it. */
+/**
+ * Modules that must be trained whole: of the task's head what PEFT trains, because no pretrained model brings it, and
+ * whatever starts random because the checkpoint lacks it.
+ */
 function trainedWithAdapter(base: Pick<AdaptableBase, "modules" | "newParameters" | "settings">): string[] {
-  const head = tasksWithOwnHead.includes(base.settings.task) ? base.modules.headModules : [];
+  const ofTask = headsOfTaskType[taskTypes[base.settings.task] ?? ""] ?? [];
+  const head = base.modules.headModules.filter((module) => ofTask.includes(module));
   const others = base.newParameters.filter((parameter) => !insideModule(head, parameter)).map(moduleOf);
   return [...head, ...new Set(others)];
 }

@@ -11,7 +11,8 @@ import { withFourBitTensors } from "../files/four-bit-checkpoint.ts";
 import type { FourBitCheckpoint, FourBitTensor } from "../files/four-bit-checkpoint.ts";
 import { readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
-import { createModel } from "../models/index.ts";
+import { completeConfiguration, createModel } from "../models/index.ts";
+import type { CompletedConfiguration } from "../models/index.ts";
 import type { Model, Task } from "../models/forward.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
 import { surveyModel } from "../methods/survey.ts";
@@ -74,7 +75,7 @@ export interface OpenBaseOptions {
  */
 export async function openBase(options: OpenBaseOptions): Promise<Base> {
   const { path, name = path, randomWeights: weightSeed, headSeed = 0 } = options;
-  const shape = openShape(options);
+  const shape = weightSeed === undefined ? shapeOf(readConfiguration(path), options) : openShape(options).shape;
   const { configuration, model, modules } = shape;
   const common = { name, ...shape };
   const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, modules, seed);
@@ -167,11 +168,26 @@ const fixedLabelCounts: Readonly<Partial<Record<Task, number>>> = { regression: 
 export type BaseShape = Pick<Base, "configuration" | "model" | "settings" | "modules" | "labels">;
 
 /**
- * Reads a configuration and runs the forward pass of its model on shapes.
+ * Reads the configuration of a model without weights: sizes that it leaves out are those of transformers' class.
+ * @param options.path A folder in Hugging Face layout, or a config.json.
+ * @returns the shape, and the sizes that the configuration left out.
  * @throws DeltafitError `config-invalid`, `architecture-unknown`, `usage-invalid`; what reading the file throws.
  */
-export function openShape({ path, task, labelCount }: Pick<OpenBaseOptions, "path" | "task" | "labelCount">): BaseShape {
-  const configuration = readConfigurationFile(path.endsWith(".json") ? path : join(path, "config.json"));
+export function openShape({ path, ...settings }: ShapeOptions & Pick<OpenBaseOptions, "path">): {
+  readonly shape: BaseShape;
+  readonly assumed: CompletedConfiguration["assumed"];
+} {
+  const { configuration, assumed } = completeConfiguration(readConfiguration(path));
+  return { shape: shapeOf(configuration, settings), assumed };
+}
+
+export type ShapeOptions = Pick<OpenBaseOptions, "task" | "labelCount">;
+
+/**
+ * Runs the forward pass of a configuration's model on shapes.
+ * @throws DeltafitError `config-invalid`, `architecture-unknown`, `usage-invalid`.
+ */
+export function shapeOf(configuration: Readonly<Record<string, unknown>>, { task, labelCount }: ShapeOptions): BaseShape {
   const model = createModel(configuration);
   const labels = labelNames(configuration);
   const settings: TaskSettings = {
@@ -183,7 +199,9 @@ export function openShape({ path, task, labelCount }: Pick<OpenBaseOptions, "pat
 
 const configurationSchema = z.record(z.string(), z.unknown());
 
-function readConfigurationFile(path: string): Record<string, unknown> {
+/** The configuration of a model's folder, or of a file. */
+function readConfiguration(given: string): Record<string, unknown> {
+  const path = given.endsWith(".json") ? given : join(given, "config.json");
   const result = configurationSchema.safeParse(readJsonFile(path));
   if (result.success) return result.data;
   throw new DeltafitError("config-invalid", `${quote(path)} is not a JSON object.`, "Check that the model's folder is complete.");

@@ -3,8 +3,9 @@ import { openShape } from "../base/base.ts";
 import { savedBytes } from "../base/weight-storage.ts";
 import type { BaseShape } from "../base/base.ts";
 import type { BoundMethod } from "../methods/contract.ts";
-import { countParameters, estimateMemory, fullFineTuning } from "../memory/estimate.ts";
+import { estimateMemory, fullFineTuning } from "../memory/estimate.ts";
 import type { MemoryBytes } from "../memory/estimate.ts";
+import { countParameters } from "../memory/parameter-counts.ts";
 import { buildTrainingGraph } from "../tasks/graphs.ts";
 import { partsOf } from "../training/objective.ts";
 import { defineCommand } from "./command.ts";
@@ -40,7 +41,8 @@ export const memory = defineCommand({
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const { path } = await findModel(values.model, terminal);
-  const shape = openShape({ path, task: values.task });
+  const { shape, assumed } = openShape({ path, task: values.task });
+  if (Object.keys(assumed).length > 0) terminal.warn(describeAssumed(assumed, shape));
   const own = figuresOf(shape, bindMethodsFromFlags(shape, values.method, values), values);
   const full = figuresOf(shape, [{ name: "full", method: fullFineTuning(shape.modules) }], values);
   const name = values.method.join("+");
@@ -64,6 +66,11 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
 interface NamedMethod {
   readonly name: string;
   readonly method: BoundMethod;
+}
+
+function describeAssumed(assumed: Readonly<Record<string, number>>, { model }: BaseShape): string {
+  const sizes = Object.entries(assumed).map(([name, size]) => `${name} ${size}`);
+  return `config.json leaves out sizes; as transformers has them for ${model.modelType}: ${sizes.join(", ")}`;
 }
 
 const categories: readonly (readonly [string, keyof MemoryBytes])[] = [

@@ -4,7 +4,6 @@
  */
 import type { Adapter } from "../adapters/adapter.ts";
 import { settleAdapters } from "../adapters/settle.ts";
-import { storedParameters } from "../base/base.ts";
 import type { Base } from "../base/base.ts";
 import { batches } from "../data/batches.ts";
 import type { Batch, BatchCursor, BatchesOptions } from "../data/batches.ts";
@@ -13,9 +12,9 @@ import { internalError } from "../errors.ts";
 import { Evaluator } from "../evaluation/evaluator.ts";
 import type { Metrics } from "../evaluation/evaluator.ts";
 import { hash, hashText } from "../graph/print.ts";
+import { countParameters } from "../memory/parameter-counts.ts";
 import type { Task } from "../models/forward.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import { elementCount } from "../tensor/tensor.ts";
 import { loraPlusGroups } from "../training/lora-plus.ts";
 import type { LoraPlusSettings } from "../training/lora-plus.ts";
 import { languageObjective } from "../training/objective.ts";
@@ -308,10 +307,6 @@ function resultOf(
 
 /** Parameters of a base, and what adapters add to them. */
 export function totalParameters(base: Pick<Base, "modules">, adapters: readonly Adapter[]): number {
-  const own = adapters.flatMap(({ method }) => method.parameters);
-  const added = own.filter(({ key }) => !base.modules.parameters.has(key));
-  return [...storedParameters(base.modules), ...added].reduce(
-    (sum, { shape }) => sum + elementCount(shape),
-    0,
-  );
+  const parameters = adapters.flatMap(({ method }) => method.parameters);
+  return countParameters(base.modules, { parameters }).totalParameters;
 }

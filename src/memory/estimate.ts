@@ -5,41 +5,9 @@
 import type { Graph } from "../graph/graph.ts";
 import { full } from "../methods/full.ts";
 import type { BoundMethod, ModuleTable } from "../methods/contract.ts";
-import { insideModule } from "../methods/targets.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { liveMemory } from "./live-memory.ts";
-
-export interface ParameterCounts {
-  /** Parameters of the base with its head; tied ones once. */
-  readonly baseParameters: number;
-  /** What the method trains without the task's head. */
-  readonly trainableParameters: number;
-  /** Parameters of the head that are trained. */
-  readonly headParameters: number;
-  /** Of the base and of what the method adds. */
-  readonly totalParameters: number;
-}
-
-/** Counts from shapes alone. */
-export function countParameters(
-  modules: ModuleTable,
-  method: Pick<BoundMethod, "parameters">,
-): ParameterCounts {
-  const stored = new Map(
-    [...modules.parameters.values()].map((parameter) => [parameter.stored, elementCount(parameter.shape)]),
-  );
-  const baseParameters = sum([...stored.values()]);
-  const isHead = (key: string) => modules.parameters.has(key) && insideModule(modules.headModules, key);
-  const sizeOf = (keep: (key: string) => boolean) =>
-    sum(method.parameters.flatMap(({ key, shape }) => (keep(key) ? [elementCount(shape)] : [])));
-  const added = sizeOf((key) => !modules.parameters.has(key));
-  return {
-    baseParameters,
-    trainableParameters: sizeOf((key) => !isHead(key)),
-    headParameters: sizeOf(isHead),
-    totalParameters: baseParameters + added,
-  };
-}
+import { countParameters } from "./parameter-counts.ts";
 
 export interface MemoryBytes {
   /** Frozen and trained base weights as the run holds them. */

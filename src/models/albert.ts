@@ -41,6 +41,13 @@ const modules: PostNormModules = {
 
 export const albert: Architecture = {
   modelType: "albert",
+  classDefaults: {
+    vocab_size: 30000,
+    hidden_size: 4096,
+    intermediate_size: 16384,
+    num_hidden_layers: 12,
+    num_attention_heads: 64,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, embedding_size: embedding, num_hidden_layers: depth } = config;

@@ -11,6 +11,13 @@ import {
 
 export const bert: Architecture = {
   modelType: "bert",
+  classDefaults: {
+    vocab_size: 30522,
+    hidden_size: 768,
+    intermediate_size: 3072,
+    num_hidden_layers: 12,
+    num_attention_heads: 12,
+  },
   create(raw): Model {
     const config = readConfiguration(postNormSchema, raw);
     const hidden = config.hidden_size;

@@ -35,6 +35,13 @@ type Configuration = z.output<typeof schema>;
 
 export const debertaV2: Architecture = {
   modelType: "deberta-v2",
+  classDefaults: {
+    vocab_size: 128_100,
+    hidden_size: 1536,
+    intermediate_size: 6144,
+    num_hidden_layers: 24,
+    num_attention_heads: 24,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, num_attention_heads: heads, position_buckets: buckets } = config;

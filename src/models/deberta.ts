@@ -21,6 +21,13 @@ const schema = disentangledSchema.extend({
 
 export const deberta: Architecture = {
   modelType: "deberta",
+  classDefaults: {
+    vocab_size: 50265,
+    hidden_size: 768,
+    intermediate_size: 3072,
+    num_hidden_layers: 12,
+    num_attention_heads: 12,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const distance = maximumDistance(config);

@@ -50,6 +50,13 @@ const modules: PostNormModules = {
 
 export const distilbert: Architecture = {
   modelType: "distilbert",
+  classDefaults: {
+    vocab_size: 30522,
+    dim: 768,
+    hidden_dim: 3072,
+    n_layers: 6,
+    n_heads: 12,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { dim: hidden, n_heads: heads } = config;

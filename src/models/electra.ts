@@ -16,6 +16,13 @@ const schema = postNormSchema.extend({ embedding_size: positiveInteger.default(1
 
 export const electra: Architecture = {
   modelType: "electra",
+  classDefaults: {
+    vocab_size: 30522,
+    hidden_size: 256,
+    intermediate_size: 1024,
+    num_hidden_layers: 12,
+    num_attention_heads: 4,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, embedding_size: embedding } = config;

@@ -198,6 +198,11 @@ export interface Model {
 /** An architecture: reads its configuration and yields models. */
 export interface Architecture {
   readonly modelType: string;
+  /**
+   * Sizes that transformers' configuration class assumes where a configuration leaves them out. A checkpoint's own
+   * config.json names them all, so `create` wants them; they complete the description of a model without weights.
+   */
+  readonly classDefaults?: Readonly<Record<string, number>>;
   /** `configuration` is the parsed config.json; throws `config-invalid` naming the key. */
   create(configuration: Readonly<Record<string, unknown>>): Model;
 }

@@ -17,6 +17,13 @@ const schema = gemmaSchema.extend({
 
 export const gemma2: Architecture = {
   modelType: "gemma2",
+  classDefaults: {
+    vocab_size: 256_000,
+    hidden_size: 2304,
+    intermediate_size: 9216,
+    num_hidden_layers: 26,
+    num_attention_heads: 8,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config), config.head_dim);

@@ -27,6 +27,13 @@ type Configuration = z.output<typeof schema>;
 
 export const gemma3Text: Architecture = {
   modelType: "gemma3_text",
+  classDefaults: {
+    vocab_size: 262_208,
+    hidden_size: 2304,
+    intermediate_size: 9216,
+    num_hidden_layers: 26,
+    num_attention_heads: 8,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const every = config.sliding_window_pattern ?? config._sliding_window_pattern ?? 6;

@@ -46,6 +46,13 @@ type Configuration = z.output<typeof schema>;
 
 export const gptNeox: Architecture = {
   modelType: "gpt_neox",
+  classDefaults: {
+    vocab_size: 50432,
+    hidden_size: 6144,
+    intermediate_size: 24576,
+    num_hidden_layers: 44,
+    num_attention_heads: 64,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, num_attention_heads: heads, num_hidden_layers: depth } = config;

@@ -40,6 +40,12 @@ type Configuration = z.output<typeof schema>;
 
 export const gpt2: Architecture = {
   modelType: "gpt2",
+  classDefaults: {
+    vocab_size: 50257,
+    n_embd: 768,
+    n_layer: 12,
+    n_head: 12,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { n_embd: hidden, n_head: heads } = config;

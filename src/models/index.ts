@@ -56,9 +56,35 @@ export const knownModelTypes: readonly string[] = [...table.keys()].sort();
  * @throws DeltafitError `architecture-unknown` or `config-invalid`.
  */
 export function createModel(configuration: Readonly<Record<string, unknown>>): Model {
+  return architectureOf(configuration).create(configuration);
+}
+
+/** A configuration with the sizes it left out. */
+export interface CompletedConfiguration {
+  readonly configuration: Readonly<Record<string, unknown>>;
+  /** The sizes that were left out, as transformers' configuration class has them. */
+  readonly assumed: Readonly<Record<string, number>>;
+}
+
+/**
+ * A configuration completed as transformers' class of the architecture does it. For models without weights only: of a
+ * checkpoint a missing size means a damaged file.
+ * @throws DeltafitError `architecture-unknown`.
+ */
+export function completeConfiguration(
+  configuration: Readonly<Record<string, unknown>>,
+): CompletedConfiguration {
+  const { classDefaults = {} } = architectureOf(configuration);
+  const assumed = Object.fromEntries(
+    Object.entries(classDefaults).filter(([key]) => configuration[key] === undefined),
+  );
+  return { configuration: { ...configuration, ...assumed }, assumed };
+}
+
+function architectureOf(configuration: Readonly<Record<string, unknown>>): Architecture {
   const modelType = configuration["model_type"];
   const architecture = typeof modelType === "string" ? table.get(modelType) : undefined;
-  if (architecture) return architecture.create(configuration);
+  if (architecture) return architecture;
   throw new DeltafitError(
     "architecture-unknown",
     `config.json: the model_type ${JSON.stringify(modelType ?? null)} is not known.`,

@@ -16,6 +16,13 @@ const schema = decoderSchema.extend({
 
 export const llama: Architecture = {
   modelType: "llama",
+  classDefaults: {
+    vocab_size: 32000,
+    hidden_size: 4096,
+    intermediate_size: 11008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config), attentionShape(config).size);

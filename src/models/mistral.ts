@@ -13,6 +13,13 @@ const schema = decoderSchema.extend({
 
 export const mistral: Architecture = {
   modelType: "mistral",
+  classDefaults: {
+    vocab_size: 32000,
+    hidden_size: 4096,
+    intermediate_size: 14336,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config), attentionShape(config).size);

@@ -62,6 +62,13 @@ const wordsPath = "model.embeddings.tok_embeddings";
 
 export const modernbert: Architecture = {
   modelType: "modernbert",
+  classDefaults: {
+    vocab_size: 50368,
+    hidden_size: 768,
+    intermediate_size: 1152,
+    num_hidden_layers: 22,
+    num_attention_heads: 12,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, num_attention_heads: heads } = config;

@@ -51,6 +51,13 @@ const epsilon = 1e-5;
 
 export const opt: Architecture = {
   modelType: "opt",
+  classDefaults: {
+    vocab_size: 50272,
+    hidden_size: 768,
+    ffn_dim: 3072,
+    num_hidden_layers: 12,
+    num_attention_heads: 12,
+  },
   create(raw): Model {
     const config = readConfiguration(schema, raw);
     const { hidden_size: hidden, num_attention_heads: heads, num_hidden_layers: depth } = config;

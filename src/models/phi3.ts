@@ -27,6 +27,13 @@ const schema = decoderSchema.extend({
 
 export const phi3: Architecture = {
   modelType: "phi3",
+  classDefaults: {
+    vocab_size: 32064,
+    hidden_size: 3072,
+    intermediate_size: 8192,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const shape = attentionShape(config);

@@ -19,6 +19,13 @@ const schema = decoderSchema.extend({
 
 export const qwen3: Architecture = {
   modelType: "qwen3",
+  classDefaults: {
+    vocab_size: 151_936,
+    hidden_size: 4096,
+    intermediate_size: 22016,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config), config.head_dim);

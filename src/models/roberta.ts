@@ -3,7 +3,7 @@
  * encoder with positions that skip padding, and heads of its own.
  */
 import { z } from "zod";
-import { positiveInteger, readConfiguration } from "./configuration.ts";
+import { readConfiguration } from "./configuration.ts";
 import type { Architecture, Model } from "./forward.ts";
 import { predictionsHead, sequenceHead, tokenHeads } from "./layers/heads.ts";
 import {
@@ -14,17 +14,25 @@ import {
 } from "./layers/post-norm-encoder.ts";
 
 const schema = postNormSchema.extend({
-  type_vocab_size: positiveInteger.default(1),
-  max_position_embeddings: positiveInteger.default(514),
   pad_token_id: z.int().nonnegative().default(1),
 });
 
-function architecture(modelType: string): Architecture {
-  return { modelType, create: (raw) => createModel(modelType, readConfiguration(schema, raw)) };
+function architecture(modelType: string, vocabulary: number): Architecture {
+  return {
+    modelType,
+    classDefaults: {
+      vocab_size: vocabulary,
+      hidden_size: 768,
+      intermediate_size: 3072,
+      num_hidden_layers: 12,
+      num_attention_heads: 12,
+    },
+    create: (raw) => createModel(modelType, readConfiguration(schema, raw)),
+  };
 }
 
-export const roberta = architecture("roberta");
-export const xlmRoberta = architecture("xlm-roberta");
+export const roberta = architecture("roberta", 50265);
+export const xlmRoberta = architecture("xlm-roberta", 30522);
 
 function createModel(modelType: string, config: z.output<typeof schema>): Model {
   const hidden = config.hidden_size;

@@ -28,6 +28,13 @@ const defaultTheta = 2_000_000;
 
 export const smollm3: Architecture = {
   modelType: "smollm3",
+  classDefaults: {
+    vocab_size: 128_256,
+    hidden_size: 2048,
+    intermediate_size: 11008,
+    num_hidden_layers: 36,
+    num_attention_heads: 16,
+  },
   create(raw) {
     const config = readConfiguration(schema, raw);
     const frequencies = rotaryFrequencies(rotarySettings(config, defaultTheta), attentionShape(config).size);

@@ -10,12 +10,12 @@ import { DeltafitError } from "../../src/errors.ts";
 import { bottlenecks } from "./bottleneck.ts";
 import { CaseFailure } from "./cases.ts";
 import { draws } from "./draws.ts";
+import { memory } from "./memory.ts";
 import { methods } from "./methods.ts";
 import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
 import { multi } from "./multi.ts";
 import { optimisers } from "./optimisers.ts";
-import { pending } from "./pending.ts";
 import { quantised } from "./quantised.ts";
 import { CaseSkipped } from "./section.ts";
 import type { ReferenceCase, ReferenceSection } from "./section.ts";
@@ -29,7 +29,7 @@ const sections: readonly ReferenceSection[] = [
   metrics,
   multi,
   quantised,
-  pending,
+  memory,
 ];
 
 const { values: flags } = parseArgs({ options: { only: { type: "string" } } });
