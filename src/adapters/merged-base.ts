@@ -74,7 +74,7 @@ export async function withMergedWeights(base: Base, adapters: readonly Adapter[]
 }
 
 function baseWith(base: Base, merged: MergedWeights, locations: ReadonlyMap<string, WeightLocation>): Base {
-  const configuration = mergedConfiguration(base.configuration, merged);
+  const configuration = mergedConfiguration(base, merged);
   const model = merged.untied.length > 0 ? createModel(configuration) : base.model;
   const modules = merged.untied.length > 0 ? surveyModel(model, base.settings) : base.modules;
   // A tensor that only tied models read may have gone.
@@ -107,10 +107,11 @@ const storedName = ({ stored }: BaseParameter): string => stored;
 
 /** The configuration of the merged model: weights that merging unties are no longer declared tied. */
 export function mergedConfiguration(
-  configuration: Readonly<Record<string, unknown>>,
+  { configuration, model }: Pick<Base, "configuration" | "model">,
   { untied }: Pick<MergedWeights, "untied">,
 ): Readonly<Record<string, unknown>> {
-  return untied.length > 0 ? { ...configuration, tie_word_embeddings: false } : configuration;
+  if (untied.length === 0) return configuration;
+  return { ...configuration, ...model.untiedConfiguration, tie_word_embeddings: false };
 }
 
 /** Hash of all that merged values depend on. Files of the base count by what identifies an unchanged file. */

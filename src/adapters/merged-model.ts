@@ -17,6 +17,8 @@ import type { Task } from "../models/forward.ts";
 import { narrowToBfloat16, narrowToFloat16 } from "../tensor/half.ts";
 import type { StoredDataType } from "../tensor/tensor.ts";
 import type { Adapter } from "./adapter.ts";
+import { predictsTokens } from "../models/forward.ts";
+import { bodyPrefix, isOfHead } from "../methods/survey.ts";
 import { mergeAdapters } from "./merge.ts";
 import type { MergedWeights } from "./merge.ts";
 import { mergedConfiguration, readLocation, storeMerged } from "./merged-base.ts";
@@ -181,9 +183,9 @@ function outputNames(
   nameOf: (stored: string) => string,
   hasHead: boolean,
 ): (name: string) => string {
-  const prefix = `${base.model.bodyPath}.`;
-  const isBare = nameOf(`${prefix}x`) === "x";
-  const heads = new Set([...base.modules.parameters.keys()].filter((name) => !name.startsWith(prefix)));
+  const prefix = bodyPrefix(base.model);
+  const isBare = prefix !== "" && nameOf(`${prefix}x`) === "x";
+  const heads = new Set([...base.modules.parameters.keys()].filter((name) => isOfHead(base.model, name)));
   return (name) => (isBare && hasHead && !heads.has(name) ? prefix + name : name);
 }
 
@@ -224,7 +226,7 @@ function writtenConfiguration(
   const className = transformersClass(model.modelType, settings.task);
   const dtypeKey = "dtype" in configuration ? "dtype" : "torch_dtype";
   return {
-    ...mergedConfiguration(configuration, merged),
+    ...mergedConfiguration(base, merged),
     ...(className === undefined ? {} : { architectures: [className] }),
     ...(dtype === "as-stored" ? {} : { [dtypeKey]: dtype }),
     ...labelFields(base),
@@ -239,7 +241,7 @@ const problemTypes: Readonly<Partial<Record<Task, string>>> = {
 
 /** Labels where the task has some and the configuration has another number of them. */
 function labelFields({ configuration, settings: { task, labelCount } }: Base): Record<string, unknown> {
-  if (task === "causal-lm" || task === "masked-lm") return {};
+  if (predictsTokens(task)) return {};
   const problemType = problemTypes[task];
   const problem = problemType === undefined ? {} : { problem_type: problemType };
   const known = z.record(z.string(), z.string()).safeParse(configuration["id2label"]);

@@ -8,6 +8,7 @@ import { parseWithSchema } from "../files/json.ts";
 import type { ModuleTable } from "../methods/contract.ts";
 import { encoderWidthOf, prefixShape } from "../methods/prefix-tuning.ts";
 import type { PrefixTuningConfiguration } from "../methods/prefix-tuning.ts";
+import { readsSource } from "../methods/virtual-tokens.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { existingModules } from "./peft-fields.ts";
 import {
@@ -31,7 +32,12 @@ const schema = z.looseObject(understoodFields);
 /** With grouped queries PEFT counts what belongs to keys and values. */
 function sizesOf(modules: ModuleTable): ModelSizes {
   const { width, heads, layers } = prefixShape(modules);
-  return { token_dim: width, num_attention_heads: heads, num_layers: layers };
+  return {
+    token_dim: width,
+    num_attention_heads: heads,
+    num_layers: layers,
+    num_transformer_submodules: readsSource(modules) ? 2 : 1,
+  };
 }
 
 export const prefixTuningFormat: AdapterFormat<PrefixTuningConfiguration> = {

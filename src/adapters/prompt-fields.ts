@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
 import type { ModuleTable } from "../methods/contract.ts";
-import { promptEmbeddings, tokenTable } from "../methods/virtual-tokens.ts";
+import { promptEmbeddings, readsSource, tokenTable } from "../methods/virtual-tokens.ts";
 import { nameListSchema } from "./peft-fields.ts";
 
 /** Far above what any model has positions. */
@@ -46,17 +46,18 @@ export interface ModelSizes {
   readonly token_dim: number;
   readonly num_attention_heads: number;
   readonly num_layers: number;
+  /** 2 for an encoder-decoder. */
+  readonly num_transformer_submodules: number;
 }
 
 /** @throws DeltafitError `adapter-mismatch` where a file repeats other sizes than the model has. */
 export function checkSizes(fields: PromptFields, sizes: ModelSizes, where: string): void {
-  const expected = { ...sizes, num_transformer_submodules: 1 };
-  for (const name of Object.keys(expected) as (keyof typeof expected)[]) {
+  for (const name of Object.keys(sizes) as (keyof ModelSizes)[]) {
     const found = fields[name];
-    if (found === null || found === undefined || found === expected[name]) continue;
+    if (found === null || found === undefined || found === sizes[name]) continue;
     throw new DeltafitError(
       "adapter-mismatch",
-      `${where}: ${name} is ${found}; for this base it is ${expected[name]}.`,
+      `${where}: ${name} is ${found}; for this base it is ${sizes[name]}.`,
       "Open the base the adapter was trained on.",
     );
   }
@@ -70,7 +71,6 @@ export function promptToPeft(
 ) {
   return {
     num_virtual_tokens: virtualTokens,
-    num_transformer_submodules: 1,
     ...sizes,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
   };
@@ -83,9 +83,13 @@ export function promptFileName(key: string): string {
 
 /** The sizes that PEFT repeats where virtual tokens are embeddings. */
 export function embeddingSizes(method: string, modules: ModuleTable): ModelSizes {
+  const hasSource = readsSource(modules);
+  // PEFT counts an encoder-decoder's layers on the side that reads.
+  const layers = modules.attentions.filter(({ kind }) => (kind === "source") === hasSource);
   return {
     token_dim: tokenTable(method, modules).size,
-    num_attention_heads: Number(modules.attentions[0]?.query.shape[1] ?? 0),
-    num_layers: modules.attentions.length,
+    num_attention_heads: Number(layers[0]?.query.shape[1] ?? 0),
+    num_layers: layers.length,
+    num_transformer_submodules: hasSource ? 2 : 1,
   };
 }

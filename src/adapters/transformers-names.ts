@@ -8,6 +8,7 @@ import type { Task } from "../models/forward.ts";
 export const taskTypes: Readonly<Record<Task, string | null>> = {
   "causal-lm": "CAUSAL_LM",
   "masked-lm": null,
+  "seq2seq-lm": "SEQ_2_SEQ_LM",
   classification: "SEQ_CLS",
   regression: "SEQ_CLS",
   "multi-label-classification": "SEQ_CLS",
@@ -26,6 +27,7 @@ export const headsOfTaskType: Readonly<Record<string, readonly string[]>> = {
 const classSuffixes: Readonly<Record<Task, string>> = {
   "causal-lm": "ForCausalLM",
   "masked-lm": "ForMaskedLM",
+  "seq2seq-lm": "ForSeq2SeqLM",
   classification: "ForSequenceClassification",
   regression: "ForSequenceClassification",
   "multi-label-classification": "ForSequenceClassification",
@@ -54,11 +56,15 @@ const classPrefixes: Readonly<Record<string, string>> = {
   qwen3: "Qwen3",
   roberta: "Roberta",
   smollm3: "SmolLM3",
+  t5: "T5",
   "xlm-roberta": "XLMRoberta",
 };
 
 /** Classes that do not follow the rule. */
-const irregularClasses: Readonly<Record<string, string>> = { GPT2ForCausalLM: "GPT2LMHeadModel" };
+const irregularClasses: Readonly<Record<string, string>> = {
+  GPT2ForCausalLM: "GPT2LMHeadModel",
+  T5ForSeq2SeqLM: "T5ForConditionalGeneration",
+};
 
 /** The class of transformers for a model with a task's head; `undefined` where it is not known here. */
 export function transformersClass(modelType: string, task: Task): string | undefined {

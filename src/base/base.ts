@@ -15,7 +15,7 @@ import { completeConfiguration, createModel } from "../models/index.ts";
 import type { CompletedConfiguration } from "../models/index.ts";
 import type { Model, Task } from "../models/forward.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
-import { surveyModel } from "../methods/survey.ts";
+import { bodyPrefix, isOfHead, surveyModel } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
@@ -75,7 +75,10 @@ export interface OpenBaseOptions {
  */
 export async function openBase(options: OpenBaseOptions): Promise<Base> {
   const { path, name = path, randomWeights: weightSeed, headSeed = 0 } = options;
-  const shape = weightSeed === undefined ? shapeOf(readConfiguration(path), options) : openShape(options).shape;
+  let opened: Checkpoint | undefined;
+  const openedCheckpoint = () => (opened ??= openCheckpoint(path));
+  const isStored = path.endsWith(".json") ? undefined : (tensor: string) => openedCheckpoint().tensors.has(tensor);
+  const shape = weightSeed === undefined ? shapeOf(readConfiguration(path), options, isStored) : openShape(options).shape;
   const { configuration, model, modules } = shape;
   const common = { name, ...shape };
   const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, modules, seed);
@@ -101,7 +104,7 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   }
   if (path.endsWith(".json"))
     throw new DeltafitError("usage-invalid", `${quote(path)} is a configuration without weights.`, "Name the model's folder, or ask for random weights.");
-  const checkpoint = withFourBitTensors(openCheckpoint(path));
+  const checkpoint = withFourBitTensors(openedCheckpoint());
   const { nameOf, newParameters } = matchCheckpoint(checkpoint, model, modules);
   const missing = new Map(newParameters.map((parameter) => [parameter.stored, parameter]));
   const storage = options.storage ?? storageOf(checkpoint);
@@ -185,10 +188,15 @@ export type ShapeOptions = Pick<OpenBaseOptions, "task" | "labelCount">;
 
 /**
  * Runs the forward pass of a configuration's model on shapes.
+ * @param isStored whether the checkpoint, where there is one, has a tensor.
  * @throws DeltafitError `config-invalid`, `architecture-unknown`, `usage-invalid`.
  */
-export function shapeOf(configuration: Readonly<Record<string, unknown>>, { task, labelCount }: ShapeOptions): BaseShape {
-  const model = createModel(configuration);
+export function shapeOf(
+  configuration: Readonly<Record<string, unknown>>,
+  { task, labelCount }: ShapeOptions,
+  isStored?: (tensor: string) => boolean,
+): BaseShape {
+  const model = createModel(configuration, isStored);
   const labels = labelNames(configuration);
   const settings: TaskSettings = {
     task,
@@ -199,8 +207,11 @@ export function shapeOf(configuration: Readonly<Record<string, unknown>>, { task
 
 const configurationSchema = z.record(z.string(), z.unknown());
 
-/** The configuration of a model's folder, or of a file. */
-function readConfiguration(given: string): Record<string, unknown> {
+/**
+ * The configuration of a model folder, or a config.json itself.
+ * @throws DeltafitError `config-invalid`; what reading the file throws.
+ */
+export function readConfiguration(given: string): Record<string, unknown> {
   const path = given.endsWith(".json") ? given : join(given, "config.json");
   const result = configurationSchema.safeParse(readJsonFile(path));
   if (result.success) return result.data;
@@ -236,7 +247,7 @@ export function storedParameters(modules: ModuleTable): BaseParameter[] {
  * heads of other tasks may be there and are left alone; a missing head of this task is new.
  */
 function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTable): { nameOf: (stored: string) => string; newParameters: BaseParameter[] } {
-  const prefix = `${model.bodyPath}.`;
+  const prefix = bodyPrefix(model);
   const bare = ![...checkpoint.tensors.keys()].some((tensor) => tensor.startsWith(prefix));
   const nameOf = (stored: string) => {
     const name = bare && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored;
@@ -246,12 +257,12 @@ function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTa
   const expected = storedParameters(modules);
   const missing = expected.filter(({ stored }) => !checkpoint.tensors.has(nameOf(stored)));
   // The body must be whole. A pooler counts as part of the head: bare encoders come without.
-  const isHead = (stored: string) => !stored.startsWith(prefix) || stored.startsWith(`${prefix}pooler.`);
+  const isHead = (stored: string) => isOfHead(model, stored) || stored.startsWith(`${prefix}pooler.`);
   const missingBody = missing.filter(({ stored }) => !isHead(stored));
   const known = new Set(expected.map(({ stored }) => nameOf(stored)));
   const extra = [...checkpoint.tensors.keys()].filter((tensor) => {
     const full = bare ? `${prefix}${tensor}` : tensor;
-    return !known.has(tensor) && full.startsWith(prefix) && !isHead(full) && !model.ignoredTensors.some((pattern) => pattern.test(full));
+    return !known.has(tensor) && !isHead(full) && !model.ignoredTensors.some((pattern) => pattern.test(full));
   });
   const misshapen = expected.flatMap(({ stored, shape }) => {
     const tensor = checkpoint.tensors.get(nameOf(stored));

@@ -24,10 +24,20 @@ const group = "Measurement:";
 const flags = {
   ...modelFlags,
   ...randomWeightsFlags,
-  task: withDefault(choice(["causal-lm", "classification"]), "Model:", "causal-lm", "what the loss is of"),
+  task: withDefault(
+    choice(["causal-lm", "seq2seq-lm", "classification"]),
+    "Model:",
+    "causal-lm",
+    "what the loss is of",
+  ),
   ...methodFlags,
   batchSize: withDefault(wholeNumber(1), group, 4, "rows of a batch"),
-  sequenceLength: withDefault(wholeNumber(2), group, 256, "tokens of a row, all of them supervised"),
+  sequenceLength: withDefault(
+    wholeNumber(2),
+    group,
+    256,
+    "tokens of a row, all of them supervised; of a pair as many are read",
+  ),
   repeat: withDefault(wholeNumber(1), group, 5, "steps that are measured, after one that is not"),
   seed: withDefault(wholeNumber(0), group, 0, "of tokens and initial values"),
   ...machineFlags,
@@ -122,6 +132,7 @@ function makeExamples(
   const ids = randomTokens(batchSize * sequenceLength, model.vocabularySize, seed);
   return Array.from({ length: batchSize }, (_, row) => {
     const inputIds = ids.slice(row * sequenceLength, (row + 1) * sequenceLength);
+    if (settings.task === "seq2seq-lm") return { inputIds, targets: inputIds };
     return settings.task === "causal-lm"
       ? { inputIds, labels: inputIds }
       : { inputIds, label: row % settings.labelCount };

@@ -25,7 +25,7 @@ const flags = {
     choice(taskNames),
     "Model:",
     "what the model is asked to do",
-    "the adapter's task, else causal-lm",
+    "the adapter's task, else the one in which the model writes text",
   ),
   ...dataFlags,
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of a batch"),
@@ -47,6 +47,7 @@ export const evaluate = defineCommand({
 const metricsOfTask: Readonly<Record<Task, readonly string[]>> = {
   "causal-lm": ["loss", "perplexity", "accuracy"],
   "masked-lm": ["loss", "perplexity", "accuracy"],
+  "seq2seq-lm": ["loss", "perplexity", "accuracy"],
   classification: ["loss", "accuracy", "f1", "matthews"],
   "multi-label-classification": ["loss", "accuracy", "f1Micro", "f1Macro"],
   "token-classification": ["loss", "accuracy", "precision", "recall", "f1"],

@@ -64,10 +64,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     );
   const prompt = readPrompt(values);
   const weights = adapterWeights(values.adapter, values.adapterWeight);
-  const { base, adapters, groups, notes } = await openAdaptedModel(
-    { ...values, task: "causal-lm" },
-    terminal,
-  );
+  const { base, adapters, groups, notes } = await openAdaptedModel({ ...values, task: "writing" }, terminal);
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
   const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;

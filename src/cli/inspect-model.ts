@@ -7,6 +7,7 @@ import { openCheckpoint } from "../files/checkpoint.ts";
 import { parseWithSchema, readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
 import { createModel } from "../models/index.ts";
+import { tokenTaskOf } from "../methods/survey.ts";
 import type { Model } from "../models/forward.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import type { CommandResult } from "./command.ts";
@@ -32,7 +33,8 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
     layers: model.layerCount,
     hiddenSize: model.hiddenSize,
     vocabularySize: model.vocabularySize,
-    maximumPositions: model.maximumPositions,
+    // JSON has no infinity.
+    maximumPositions: Number.isFinite(model.maximumPositions) ? model.maximumPositions : null,
   };
   return {
     json: {
@@ -47,7 +49,7 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
       problems,
     },
     text: [
-      `model: ${modelType}${sizes ? `, ${sizes.layers} layers, ${sizes.hiddenSize} wide, ${sizes.vocabularySize} tokens, ${sizes.maximumPositions} positions` : ""}`,
+      `model: ${modelType}${sizes ? `, ${sizes.layers} layers, ${sizes.hiddenSize} wide, ${sizes.vocabularySize} tokens, ${sizes.maximumPositions ?? "any number of"} positions` : ""}`,
       `${parameters} parameters in ${tensors.length} tensors, ${bytes} bytes`,
       ...describeTensors(tensors),
       ...(newParameters.length === 0
@@ -61,7 +63,7 @@ export async function inspectModelFolder(folder: string): Promise<CommandResult>
 /** Checks tensors against the architecture, and the tokenizer against both. */
 async function checkWhole(folder: string, model: Model, problems: string[]): Promise<readonly string[]> {
   const base = await collect(problems, () =>
-    openBase({ path: folder, task: model.causal ? "causal-lm" : "masked-lm" }),
+    openBase({ path: folder, task: tokenTaskOf(model) ?? "classification" }),
   );
   if (base) await collect(problems, () => openTokenizer(base));
   return base?.newParameters ?? [];

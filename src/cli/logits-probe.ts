@@ -28,7 +28,7 @@ export async function probeLogits(base: Base, adapters: readonly Adapter[]): Pro
   });
   const inputIds = int64Tensor([rows, length], randomTokens(rows * length, model.vocabularySize, seed));
   const attentionMask = int64Tensor([rows, length], new Array<number>(rows * length).fill(1));
-  const { tensors } = feedsOf(taskGraph, model, { inputIds, attentionMask });
+  const { tensors } = feedsOf(taskGraph, model, { inputIds, attentionMask, targets: inputIds });
   const parameters = adapters.flatMap(({ name, method, values }) => [
     [frozenInput(name), float32Tensor([values.length], values)] as const,
     ...Object.entries(constantFeeds(name, method)),

@@ -18,7 +18,12 @@ import { writeTrainingNotes } from "./training-notes.ts";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
-  task: optional(choice(taskNames), "Model:", "what the model is for", "the adapter's task, else causal-lm"),
+  task: optional(
+    choice(taskNames),
+    "Model:",
+    "what the model is for",
+    "the adapter's task, else the one in which the model writes text",
+  ),
   out: needed(text("FOLDER"), "Output:", "where the merged model goes"),
   dtype: withDefault(
     choice(["as-stored", "float32", "float16", "bfloat16"]),

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { inspectAdapter } from "../adapters/inspect.ts";
 import { loadAdapters, readStack } from "../adapters/stack.ts";
 import type { Adapter } from "../adapters/adapter.ts";
-import { openBase } from "../base/base.ts";
+import { openBase, readConfiguration } from "../base/base.ts";
 import type { Base, OpenBaseOptions } from "../base/base.ts";
 import { resolveAdapterFolder, resolveModelFolder } from "../files/hub.ts";
 import type { HubOptions } from "../files/hub.ts";
@@ -11,6 +11,7 @@ import { assertTokenizerFits, loadTokenizer } from "../files/tokenizer.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 import { stopTokensOf } from "../generation/stop-tokens.ts";
 import type { Task } from "../models/forward.ts";
+import { createModel } from "../models/index.ts";
 import { fingerprintOf, readTrainingNotes } from "./training-notes.ts";
 import type { TrainingNotes } from "./training-notes.ts";
 import { bundledBase } from "./package-files.ts";
@@ -120,13 +121,13 @@ export interface AdapterGroup {
 
 /**
  * Opens a model for the task of its adapters and puts them on it.
- * @param given.task Wins over what the adapters say.
+ * @param given.task Wins over what the adapters say. "writing" is the task in which the model writes text.
  */
 export async function openAdaptedModel(
   given: {
     readonly model: string | undefined;
     readonly adapter: readonly string[] | undefined;
-    readonly task?: Task | undefined;
+    readonly task?: Task | "writing" | undefined;
   } & StorageOptions,
   terminal: Terminal,
 ): Promise<AdaptedModel> {
@@ -148,7 +149,10 @@ export async function openAdaptedModel(
   const labelCount =
     notes?.labelCount ??
     descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
-  const task = given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount);
+  const task =
+    given.task === "writing"
+      ? writingTask(model)
+      : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? writingTask(model));
   const base = await openModel(model, task, { labelCount, storage: given.storage });
   const names = namesOf(references);
   const loaded = folders.map((folder, index) => loadAdapters(folder, base, names[index] ?? folder));
@@ -167,11 +171,16 @@ function namesOf(references: readonly string[]): string[] {
   });
 }
 
-function taskOfAdapter(taskType: string | undefined, labelCount: number | undefined): Task {
+function taskOfAdapter(taskType: string | undefined, labelCount: number | undefined): Task | undefined {
   if (taskType === "TOKEN_CLS") return "token-classification";
   if (taskType === "QUESTION_ANS") return "question-answering";
   if (taskType === "SEQ_CLS") return labelCount === 1 ? "regression" : "classification";
-  return "causal-lm";
+  return taskType === "SEQ_2_SEQ_LM" ? "seq2seq-lm" : undefined;
+}
+
+/** The task in which a model writes text. */
+function writingTask({ path }: FoundModel): Task {
+  return createModel(readConfiguration(path)).encoderDecoder ? "seq2seq-lm" : "causal-lm";
 }
 
 /** Says where a tokenizer is another one than an adapter was trained with. */

@@ -19,7 +19,9 @@ export function sequenceLengthOf(
   tokenizer: Pick<Tokenizer, "modelMaximumLength">,
   adapters: readonly { readonly method: BoundMethod }[],
 ): number {
-  const taken = takenPositions(adapters);
+  // An encoder-decoder has rows on two sides: what one side may hold, the other may too.
+  const { sequence, source } = takenPositions(adapters, model.encoderDecoder !== undefined);
+  const taken = Math.max(sequence, source);
   const left = model.maximumPositions - taken;
   const positions =
     taken === 0

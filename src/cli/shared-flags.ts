@@ -22,6 +22,7 @@ import type { MethodName } from "./methods.ts";
 /** The tasks that some architecture has a head for. */
 export const taskNames = [
   "causal-lm",
+  "seq2seq-lm",
   "classification",
   "multi-label-classification",
   "regression",

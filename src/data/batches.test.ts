@@ -33,6 +33,31 @@ describe("collating", () => {
     });
   });
 
+  test("of pairs each side is padded by itself, only what is written to a multiple", () => {
+    const batch = collate(
+      [
+        { inputIds: [5, 6, 7], targets: [1, 2] },
+        { inputIds: [8], targets: [3, 4, 5, 6, 7] },
+      ],
+      { padTokenId: 9, padToMultipleOf: 4 },
+    );
+    const tensor = (shape: number[], data: bigint[]) => ({
+      dtype: "int64",
+      shape,
+      data: BigInt64Array.from(data),
+    });
+    expect(batch).toEqual({
+      inputIds: tensor([2, 3], [5n, 6n, 7n, 8n, 9n, 9n]),
+      attentionMask: tensor([2, 3], [1n, 1n, 1n, 1n, 0n, 0n]),
+      targets: tensor(
+        [2, 8],
+        [1n, 2n, ...Array<bigint>(6).fill(-100n), 3n, 4n, 5n, 6n, 7n, -100n, -100n, -100n],
+      ),
+      tokens: 11,
+      supervisedTokens: 7,
+    });
+  });
+
   test("examples with one label have no labels at positions", () => {
     const batch = collate(
       [

@@ -9,7 +9,7 @@ import { deriveSeed } from "./derive-seed.ts";
 import type { PackingOptions } from "./packing.ts";
 import { packRows } from "./packing.ts";
 import type { AnswerWindow, SpanExample, TokenizedExample } from "./tokenized-example.ts";
-import { ignoredLabel, supervisedTokens } from "./tokenized-example.ts";
+import { ignoredLabel, supervisedTokens, tokenCount } from "./tokenized-example.ts";
 
 /**
  * A model's input for some examples: a row each, or several packed into a row, padded on the right. Shapes are
@@ -28,6 +28,8 @@ export interface Batch {
    * example of its own.
    */
   readonly sequenceStarts?: Tensor<"int64">;
+  /** Of pairs: what is written, [rows, target length]; -100 at padding. */
+  readonly targets?: Tensor<"int64">;
   /** Of examples with one label: class ids, or targets of a regression, in the order of the rows. */
   readonly classLabels?: readonly number[];
   /** Of examples with any number of labels: the ids of those that hold. */
@@ -44,7 +46,7 @@ export interface Batch {
 
 export interface PaddingOptions {
   readonly padTokenId: number;
-  /** The length becomes a multiple of this. Default 1. */
+  /** The length, of pairs that of what is written, becomes a multiple of this. Default 1. */
   readonly padToMultipleOf?: number;
   /** Puts several examples into a row; left out, each has a row of its own. */
   readonly pack?: PackingOptions | undefined;
@@ -57,9 +59,12 @@ function assertPositive(name: string, value: number): void {
 
 /** Puts examples, all of one kind and at least one, into the rows of a batch. */
 export function collate(examples: readonly TokenizedExample[], options: PaddingOptions): Batch {
-  const multiple = options.padToMultipleOf ?? 1;
-  assertPositive("Padding multiple", multiple);
+  const asked = options.padToMultipleOf ?? 1;
+  assertPositive("Padding multiple", asked);
   if (examples.length === 0) throw internalError("a batch needs an example");
+  const targets = targetsOf(examples, asked);
+  if (targets && options.pack) throw internalError("pairs are not packed.");
+  const multiple = targets ? 1 : asked;
   const lengths = examples.map(({ inputIds }) => inputIds.length);
   const { rows, length } = options.pack
     ? packRows(lengths, multiple, options.pack)
@@ -86,6 +91,7 @@ export function collate(examples: readonly TokenizedExample[], options: PaddingO
     ...(labels.length > 0 && {
       labels: filled((example) => ("labels" in example ? example.labels : []), ignoredLabel),
     }),
+    ...(targets && { targets }),
     ...(options.pack && { sequenceStarts: sequenceStarts(placed, length) }),
     ...(classLabels.length > 0 && { classLabels }),
     ...(labelSets.length > 0 && { labelSets }),
@@ -93,9 +99,19 @@ export function collate(examples: readonly TokenizedExample[], options: PaddingO
       spans: questions.map(({ span }) => span),
       windows: questions.map(({ window }) => window),
     }),
-    tokens: lengths.reduce((sum, own) => sum + own, 0),
+    tokens: examples.reduce((sum, example) => sum + tokenCount(example), 0),
     supervisedTokens: examples.reduce((sum, example) => sum + supervisedTokens(example), 0),
   };
+}
+
+/** What is written after reading the examples, where all of them are pairs. */
+function targetsOf(examples: readonly TokenizedExample[], multiple: number): Tensor<"int64"> | undefined {
+  const written = examples.flatMap((example) => ("targets" in example ? [example.targets] : []));
+  if (written.length === 0) return undefined;
+  if (written.length !== examples.length) throw internalError("a batch of examples of different kinds");
+  const length = Math.ceil(Math.max(1, ...written.map((ids) => ids.length)) / multiple) * multiple;
+  const rows = examples.map((example) => [example]);
+  return padRows(rows, (example) => ("targets" in example ? example.targets : []), length, ignoredLabel);
 }
 
 function padRows(

@@ -21,19 +21,27 @@ export function describeExample(
     const mark = label === ignoredLabel ? "" : label === id ? "trained" : String(label);
     return [printable(tokenizer.idToToken(id) ?? ""), String(id), mark];
   });
-  const rows = [["token", "id", "label"] as const, ...cells];
-  const tokenWidth = Math.max(...rows.map(([token]) => Array.from(token).length));
-  const idWidth = Math.max(...rows.map(([, id]) => id.length));
-  const lines = rows.map(([token, id, mark]) => {
-    const padding = " ".repeat(tokenWidth - Array.from(token).length);
-    return `${token}${padding} | ${id.padStart(idWidth)} | ${mark}`.trimEnd();
-  });
+  const lines = table([["token", "id", "label"], ...cells]);
   const rest = example.inputIds.length - shown.length;
   if (rest > 0) lines.push(`... ${rest} more tokens`);
   if ("labelSet" in example) lines.push(`labels of the example: ${example.labelSet.join(", ") || "none"}`);
   if ("span" in example) lines.push(`answer: tokens ${example.span.start} to ${example.span.end}`);
   if ("label" in example) lines.push(`label of the example: ${example.label}`);
+  if ("targets" in example) {
+    const { targets } = example;
+    const written = { inputIds: targets, labels: targets };
+    lines.push("", "written after reading it:", ...describeExample(written, tokenizer, maximumTokens));
+  }
   return lines;
+}
+
+function table(rows: readonly (readonly [string, string, string])[]): string[] {
+  const tokenWidth = Math.max(...rows.map(([token]) => Array.from(token).length));
+  const idWidth = Math.max(...rows.map(([, id]) => id.length));
+  return rows.map(([token, id, mark]) => {
+    const padding = " ".repeat(tokenWidth - Array.from(token).length);
+    return `${token}${padding} | ${id.padStart(idWidth)} | ${mark}`.trimEnd();
+  });
 }
 
 /** Control and format characters would disturb the terminal. */

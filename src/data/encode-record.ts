@@ -47,6 +47,8 @@ export function encoderFor(
   switch (task) {
     case "causal-lm":
       return causalEncoder(tokenizer, options);
+    case "seq2seq-lm":
+      return pairEncoder(tokenizer, options);
     case "classification":
     case "regression":
       return (record) =>
@@ -124,6 +126,38 @@ function causalEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
       default:
         return wrongKind(record, "causal-lm");
     }
+  };
+}
+
+/** Prompt and completion with their special tokens, each cut to the sequence length by itself. */
+function pairEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
+  const { sequenceLength, trainOnPrompt = false } = options;
+  if (trainOnPrompt)
+    throw new DeltafitError(
+      "usage-invalid",
+      "An encoder-decoder cannot be trained on prompts: it reads them and predicts none of their tokens.",
+    );
+  const eosTokenId = options.eosTokenId ?? tokenizer.eosTokenId;
+  const cut = (text: string, trailing: readonly number[]): { ids: number[]; isTruncated: boolean } => {
+    const room = sequenceLength - tokenizer.addSpecialTokens([]).inputIds.length - trailing.length;
+    const ids = tokenizer.encode(text, { addSpecialTokens: false });
+    const whole = [...tokenizer.addSpecialTokens(ids.slice(0, room)).inputIds, ...trailing];
+    return { ids: whole, isTruncated: ids.length > room };
+  };
+  return (record) => {
+    if (record.kind !== "completion") return wrongKind(record, "seq2seq-lm");
+    if (record.completion === "") return { dropped: "it has no text to train on" };
+    if (eosTokenId === undefined) throw noEndToken(tokenizer);
+    const prompt = cut(record.prompt, []);
+    if (prompt.ids.length === 0) return { dropped: "it has no text to read" };
+    const completion = cut(
+      record.completion,
+      tokenizer.trailingTokenIds.at(-1) === eosTokenId ? [] : [eosTokenId],
+    );
+    return {
+      examples: [{ inputIds: prompt.ids, targets: completion.ids }],
+      isTruncated: prompt.isTruncated || completion.isTruncated,
+    };
   };
 }
 

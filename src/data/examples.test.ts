@@ -13,6 +13,7 @@ import type { TokenizedExample } from "./tokenized-example.ts";
 const fixtures = path.resolve(import.meta.dirname, "../../test/fixtures/tokenizers");
 const byteLevel = loadTokenizer(path.join(fixtures, "byte-level"));
 const byteFallback = loadTokenizer(path.join(fixtures, "byte-fallback"));
+const unigram = loadTokenizer(path.join(fixtures, "unigram"));
 const wordPiece = loadTokenizer(path.join(fixtures, "word-piece"));
 
 function dataset(
@@ -274,4 +275,74 @@ test("an example is shown token by token", () => {
     ... 2 more tokens
     label of the example: 1"
   `);
+});
+
+describe("encoder-decoders", () => {
+  const values = [{ prompt: "quiet river", completion: "boats" }];
+  const names = (ids: readonly number[], tokenizer: Tokenizer) =>
+    ids.map((id) => tokenizer.idToToken(id)).join(" ");
+  const pairOf = (tokenizer: Tokenizer, options: Partial<DatasetOptions> = {}) => {
+    const [example] = dataset("seq2seq-lm", tokenizer, values, options).examples;
+    if (!example || !("targets" in example)) throw new Error("expected a pair");
+    return [names(example.inputIds, tokenizer), names(example.targets, tokenizer)];
+  };
+
+  test("prompt and completion each have their special tokens, and what is written ends", () => {
+    expect(pairOf(unigram)).toMatchInlineSnapshot(`
+      [
+        "<s> ▁ qu ie t ▁ri ver </s>",
+        "<s> ▁bo at s </s>",
+      ]
+    `);
+    expect(pairOf(byteLevel)).toMatchInlineSnapshot(`
+      [
+        "qu iet Ġr iver",
+        "bo at s <|endoftext|>",
+      ]
+    `);
+    const { report, examples } = dataset("seq2seq-lm", byteLevel, values);
+    expect([report.tokens, report.supervisedTokens, report.truncated]).toEqual([8, 4, 0]);
+    expect(describeExample(examples[0]!, byteLevel).join("\n")).toMatchInlineSnapshot(`
+      "token |  id | label
+      qu    | 269 |
+      iet   | 280 |
+      Ġr    | 293 |
+      iver  | 376 |
+
+      written after reading it:
+      token         |  id | label
+      bo            | 297 | trained
+      at            | 357 | trained
+      s             |  86 | trained
+      <|endoftext|> |   0 | trained"
+    `);
+  });
+
+  test("each is cut by itself, and keeps its end", () => {
+    expect(pairOf(byteLevel, { sequenceLength: 3 })).toMatchInlineSnapshot(`
+      [
+        "qu iet Ġr",
+        "bo at <|endoftext|>",
+      ]
+    `);
+    expect(dataset("seq2seq-lm", byteLevel, values, { sequenceLength: 3 }).report.truncated).toBe(1);
+  });
+
+  test("there is nothing to train on in prompts, and no other kind of data", () => {
+    expect(failureOf(() => dataset("seq2seq-lm", byteLevel, values, { trainOnPrompt: true })))
+      .toMatchInlineSnapshot(`
+      {
+        "code": "usage-invalid",
+        "hint": undefined,
+        "message": "An encoder-decoder cannot be trained on prompts: it reads them and predicts none of their tokens.",
+      }
+    `);
+    expect(failureOf(() => dataset("seq2seq-lm", byteLevel, [{ text: "quiet" }]))).toMatchInlineSnapshot(`
+      {
+        "code": "data-invalid",
+        "hint": "Formats for seq2seq-lm: prompt + completion; instruction + output; mr + ref.",
+        "message": ""d.jsonl", line 1: expected the keys of a format for seq2seq-lm, found "text".",
+      }
+    `);
+  });
 });

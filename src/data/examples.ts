@@ -13,7 +13,7 @@ import type { LabelMap, LabelOptions, PlacedLabel } from "./labels.ts";
 import { createLabelMap } from "./labels.ts";
 import type { Row } from "./read-rows.ts";
 import type { TokenizedExample } from "./tokenized-example.ts";
-import { supervisedTokens } from "./tokenized-example.ts";
+import { supervisedTokens, tokenCount } from "./tokenized-example.ts";
 
 export interface DatasetReport {
   readonly format: DataFormat;
@@ -42,6 +42,7 @@ export interface DatasetOptions extends LabelOptions, EncodeOptions {}
  *
  * - `causal-lm`: text and end of sequence, all trained on; prompt and completion, the completion trained on;
  *   chat, the assistant's turns trained on. The first position never has a label: nothing predicts it.
+ * - `seq2seq-lm`: prompt and completion with their special tokens, the completion written after the prompt is read.
  * - `classification`, `regression`: one text or a pair with its special tokens, of a pair the longer text cut
  *   first.
  * - `multi-label-classification`: as classification, with a list of labels.
@@ -75,7 +76,7 @@ export function tokenizeData(
   const report: DatasetReport = {
     format: data.format,
     examples: examples.length,
-    tokens: examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+    tokens: examples.reduce((sum, example) => sum + tokenCount(example), 0),
     supervisedTokens: examples.reduce((sum, example) => sum + supervisedTokens(example), 0),
     truncated,
     longest: examples.reduce((longest, { inputIds }) => Math.max(longest, inputIds.length), 0),

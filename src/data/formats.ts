@@ -74,6 +74,8 @@ const pairColumns = [
 ] as const;
 
 const labelTasks = ["classification", "regression"] as const;
+/** The tasks of writing one text after another. */
+const completionTasks = ["causal-lm", "seq2seq-lm"] as const;
 
 /** The first rule whose keys a row has, among those for the task, is the file's format. */
 const formatRules: readonly FormatRule[] = [
@@ -87,7 +89,7 @@ const formatRules: readonly FormatRule[] = [
   {
     name: "prompt-completion",
     required: ["prompt", "completion"],
-    tasks: ["causal-lm"],
+    tasks: completionTasks,
     read: (row) => ({
       row,
       kind: "completion",
@@ -99,7 +101,7 @@ const formatRules: readonly FormatRule[] = [
     name: "alpaca",
     required: ["instruction", "output"],
     optional: ["input"],
-    tasks: ["causal-lm"],
+    tasks: completionTasks,
     read: (row, alpaca) => {
       const input =
         Object.hasOwn(row.values, "input") && row.values["input"] !== null ? text(row, "input") : "";
@@ -110,7 +112,7 @@ const formatRules: readonly FormatRule[] = [
   {
     name: "e2e",
     required: ["mr", "ref"],
-    tasks: ["causal-lm"],
+    tasks: completionTasks,
     // The line break tells the model where the meaning representation ends.
     read: (row) => ({
       row,

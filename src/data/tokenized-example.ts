@@ -25,6 +25,12 @@ export interface LabelSetExample extends EncodedTokens {
   readonly labelSet: readonly number[];
 }
 
+/** An example of one text, `inputIds`, and another that is written after reading it. */
+export interface SequencePairExample extends EncodedTokens {
+  /** What is written, to its end; -100 where it is not trained on. */
+  readonly targets: readonly number[];
+}
+
 /** A question as the data asks it. */
 export interface AnsweredQuestion {
   readonly context: string;
@@ -48,10 +54,16 @@ export interface SpanExample extends EncodedTokens {
   readonly window: AnswerWindow;
 }
 
-export type TokenizedExample = TokenLabelledExample | SequenceLabelledExample | LabelSetExample | SpanExample;
+export type TokenizedExample =
+  TokenLabelledExample | SequenceLabelledExample | LabelSetExample | SpanExample | SequencePairExample;
 
 /** Positions with a label; 1 for an example that is labelled as a whole. */
 export function supervisedTokens(example: TokenizedExample): number {
-  if (!("labels" in example)) return 1;
-  return example.labels.reduce((count, label) => (label === ignoredLabel ? count : count + 1), 0);
+  const labels = "targets" in example ? example.targets : "labels" in example ? example.labels : undefined;
+  return labels?.reduce((count, label) => (label === ignoredLabel ? count : count + 1), 0) ?? 1;
+}
+
+/** Tokens that are read and written. */
+export function tokenCount(example: TokenizedExample): number {
+  return example.inputIds.length + ("targets" in example ? example.targets.length : 0);
 }

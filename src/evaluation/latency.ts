@@ -106,7 +106,7 @@ async function openDecoder(
     name,
     session,
     async measure(rows) {
-      const decoder = new Decoder(session, base.model, feeds, rows.length, virtual);
+      const decoder = new Decoder(session, base.model, feeds, rows.length, { virtualTokens: virtual });
       const forward = await timed(() => decoder.advance(rows));
       const next = rows.map((row) => row.slice(-1));
       const token = await timed(async () => {

@@ -35,6 +35,7 @@ export function createScorer(
   switch (task) {
     case "causal-lm":
     case "masked-lm":
+    case "seq2seq-lm":
       return undefined;
     case "classification":
       return classScorer(labelCount);

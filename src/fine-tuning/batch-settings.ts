@@ -48,6 +48,11 @@ export function packingFor({ model }: Pick<Base, "model">, sequenceLength: numbe
   return { maximumLength: sequenceLength, attentionLength: 4 * model.hiddenSize };
 }
 
+/** The row in which an example is supervised. */
+function supervisedRow(example: TokenizedExample): readonly number[] {
+  return "targets" in example ? example.targets : example.inputIds;
+}
+
 /** The largest batch that examples can make: its longest row, and the supervised tokens in all its rows. */
 export function largestBatch(
   examples: readonly TokenizedExample[],
@@ -55,7 +60,7 @@ export function largestBatch(
 ): { readonly length: number; readonly supervisedTokens: number } {
   const counts = examples.map(supervisedTokens).sort((a, b) => b - a);
   return {
-    length: examples.reduce((longest, { inputIds }) => Math.max(longest, inputIds.length), 1),
+    length: examples.reduce((longest, example) => Math.max(longest, supervisedRow(example).length), 1),
     supervisedTokens: counts.slice(0, batchSize).reduce((sum, count) => sum + count, 0),
   };
 }

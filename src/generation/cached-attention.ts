@@ -13,6 +13,7 @@ import type { Dimension } from "../graph/dimension.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { AttentionCall } from "../models/forward.ts";
+import { relativeScores } from "../models/layers/relative-bias.ts";
 import { softCap } from "../models/layers/soft-cap.ts";
 
 /** Added to the score of a key that may not be seen: the most negative float32, as transformers' eager attention adds it. */
@@ -49,10 +50,23 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
   const queries = builder.reshape(builder.scale(query, call.scale), [...folded, size]);
   const products = [past.key, key].map((keys) => builder.matmul(queries, builder.transposeLast(keys)));
   const scores = softCap(builder, builder.concat(products, 3), call.softCap);
-  const bias = visibility(builder, call, past, subtractDimensions(ownLength, length));
-  const weights = builder.softmax(
-    builder.add(builder.reshape(scores, [batch, groups, share, length, keyCount]), bias),
-  );
+  const keyPositions = withPrefix(builder, past, subtractDimensions(ownLength, length));
+  const parts = [
+    builder.reshape(scores, [batch, groups, share, length, keyCount]),
+    ...(call.relativeBias
+      ? [
+          builder.reshape(relativeScores(builder, call.relativeBias, past.positions, keyPositions), [
+            batch,
+            groups,
+            share,
+            length,
+            keyCount,
+          ]),
+        ]
+      : []),
+    visibility(builder, call, past.positions, keyPositions),
+  ];
+  const weights = builder.softmax(parts.reduce((sum, part) => builder.add(sum, part)));
   const [pastWeights, ownWeights] = builder.split(builder.reshape(weights, [...folded, keyCount]), 3, [
     pastLength,
     ownLength,
@@ -62,24 +76,17 @@ export function attendCached(builder: GraphBuilder, call: AttentionCall, past: C
   return builder.reshape(result, [batch, heads, length, value.shape[3] ?? 0]);
 }
 
-/** [batch, 1, 1, length, past + prefix + length]: 0 where a query may see a key, a huge negative number elsewhere. */
+/** [batch, 1, 1, length, keys]: 0 where a query may see a key, a huge negative number elsewhere. */
 function visibility(
   builder: GraphBuilder,
-  { window, query, key }: AttentionCall,
-  past: CachedKeys,
-  prefix: Dimension,
+  { window }: AttentionCall,
+  positions: Value,
+  keyPositions: Value,
 ): Value {
-  const [batch = 0, , length = 0] = query.shape;
-  const pastLength = past.key.shape[2] ?? 0;
-  const [cached, own] = builder.split(past.keyPositions, 1, [pastLength, length]);
-  if (!cached || !own) throw internalError("the key positions have no two parts.");
-  const keyPositions =
-    prefix === 0
-      ? past.keyPositions
-      : builder.concat([cached, prefixPositions(builder, batch, prefix), own], 1);
-  const keyCount = addDimensions(pastLength, key.shape[2] ?? 0);
+  const [batch = 0, length = 0] = positions.shape;
+  const keyCount = keyPositions.shape[1] ?? 0;
   const keys = builder.reshape(keyPositions, [batch, 1, keyCount]);
-  const queries = builder.reshape(past.positions, [batch, length, 1]);
+  const queries = builder.reshape(positions, [batch, length, 1]);
   let visible = builder.lessOrEqual(keys, queries);
   if (window !== undefined) {
     const oldest = builder.subtract(queries, builder.constant("int64", [], [window - 1]));
@@ -87,6 +94,15 @@ function visibility(
   }
   const bias = builder.where(visible, builder.scalar(0), builder.scalar(hidden));
   return builder.reshape(bias, [batch, 1, 1, length, keyCount]);
+}
+
+/** int64 [batch, past + prefix + length]: the positions of all keys. */
+function withPrefix(builder: GraphBuilder, past: CachedKeys, prefix: Dimension): Value {
+  if (prefix === 0) return past.keyPositions;
+  const [batch = 0, length = 0] = past.positions.shape;
+  const [cached, own] = builder.split(past.keyPositions, 1, [past.key.shape[2] ?? 0, length]);
+  if (!cached || !own) throw internalError("the key positions have no two parts.");
+  return builder.concat([cached, prefixPositions(builder, batch, prefix), own], 1);
 }
 
 /** int64 [batch, prefix]: a prefix takes the places -prefix .. -1, so that a window counts it. */

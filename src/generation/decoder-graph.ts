@@ -7,7 +7,7 @@ import { internalError } from "../errors.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { addDimensions, subtractDimensions } from "../graph/dimension.ts";
 import { graphOf } from "../graph/graph.ts";
-import type { Graph, GraphOutput } from "../graph/graph.ts";
+import type { Graph, GraphOutput, Value } from "../graph/graph.ts";
 import { constantFeeds, constantValue } from "../methods/constants.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { createForwardContext, inputNames } from "../methods/forward-pass.ts";
@@ -38,6 +38,9 @@ export const decoderNames = {
   /** Outputs float32 [batch, key-value heads, length, size]. */
   newKey: (layer: number) => `new.key.${layer}`,
   newValue: (layer: number) => `new.value.${layer}`,
+  /** Of an encoder-decoder: what a layer sees of the source, float32 [batch, key-value heads, source length, size]. */
+  sourceKey: (layer: number) => `source.key.${layer}`,
+  sourceValue: (layer: number) => `source.value.${layer}`,
 } as const;
 
 /** What the graph needs of an adapter. */
@@ -51,7 +54,15 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
   const builder = new GraphBuilder();
   const outputs: GraphOutput[] = [];
   const { heads, size } = model.keyValue;
-  const attention = (call: AttentionCall, layer: number) => {
+  const attention = (call: AttentionCall, layer: number, attend: (call: AttentionCall) => Value) => {
+    if (call.kind === "cross")
+      return attend({
+        ...call,
+        key: builder.input(decoderNames.sourceKey(layer), "float32", call.key.shape),
+        value: builder.input(decoderNames.sourceValue(layer), "float32", call.value.shape),
+      });
+    // What comes of the source is given: the graph does not read it.
+    if (call.kind === "source") return attend(call);
     const past = ["batch", heads, "past", size];
     const keyCount = call.key.shape[2] ?? 0;
     // A prefix in front of the keys comes anew with every run and is not cached.
@@ -78,10 +89,12 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
     padding: false,
     attentionBlocks: 1,
     virtualTokens: "by-id",
+    hasSource: model.encoderDecoder !== undefined,
     attention,
   });
   const hidden = model.encode(context);
-  const logits = headOutput(model, { task: "causal-lm", labelCount: 0 }, context, context.lastTokens(hidden));
+  const task = model.encoderDecoder ? "seq2seq-lm" : "causal-lm";
+  const logits = headOutput(model, { task, labelCount: 0 }, context, context.lastTokens(hidden));
   return graphOf([{ name: decoderNames.logits, value: logits }, ...outputs]);
 }
 
@@ -98,7 +111,7 @@ export function adapterFeeds(
   };
 }
 
-function activeAdapter(
+export function activeAdapter(
   builder: GraphBuilder,
   { method, layout }: DecoderAdapter,
   index: number,

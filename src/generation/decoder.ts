@@ -10,6 +10,7 @@ import { int64Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { decoderNames } from "./decoder-graph.ts";
 import { absentPosition, KeyValueCache } from "./key-value-cache.ts";
+import type { SourceStates } from "./source-graph.ts";
 
 /** A long prompt is read in pieces of this many positions: attention scores then stay small, and few are for nothing. */
 const pieceLength = 256;
@@ -25,19 +26,22 @@ export class Decoder {
 
   /** Virtual tokens that every row begins with. */
   readonly #virtualTokens: number;
+  readonly #source: SourceStates | undefined;
 
   /**
    * @param adapterFeeds The inputs of the adapters and their weights.
-   * @param virtualTokens Those of all adapters together.
+   * @param beginnings The virtual tokens of all adapters together, in front of every row; of an encoder-decoder, what it
+   * read.
    */
   constructor(
     session: Session,
     model: Model,
     adapterFeeds: Readonly<Record<string, Tensor>>,
     rows: number,
-    virtualTokens = 0,
+    beginnings: { readonly virtualTokens?: number; readonly source?: SourceStates } = {},
   ) {
-    this.#virtualTokens = virtualTokens;
+    this.#virtualTokens = beginnings.virtualTokens ?? 0;
+    this.#source = beginnings.source;
     this.#session = session;
     this.#model = model;
     this.#adapterFeeds = adapterFeeds;
@@ -74,6 +78,7 @@ export class Decoder {
   /** Row i goes on from where row `rows[i]` was. */
   selectRows(rows: readonly number[]): void {
     this.#cache.selectRows(rows);
+    this.#source?.selectRows(rows);
     this.#next = rows.map((row) => this.#next[row] ?? 0);
   }
 
@@ -94,6 +99,7 @@ export class Decoder {
     const own = BigInt64Array.from(positions);
     const feeds: Record<string, Tensor> = {
       ...this.#adapterFeeds,
+      ...this.#source?.feeds,
       [inputNames.inputIds]: int64Tensor([rows, length], ids),
       // Padding needs some position that exists; what is computed there is never seen.
       [inputNames.positionIds]: {

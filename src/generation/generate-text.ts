@@ -34,10 +34,15 @@ export interface GeneratedText {
 
 /**
  * The token ids of a prompt. A text gets the special tokens that stand in front of texts; not those behind, which
- * would tell the model that it is over. A conversation is written by the chat template up to the assistant's answer.
+ * would tell the model that it is over, unless the model reads it as a whole, as an encoder-decoder does. A conversation is written by the chat template up to the assistant's answer.
  * @throws DeltafitError `tokenizer-mismatch`, `file-invalid` where there is no usable chat template, `data-invalid`.
  */
-export function encodePrompt(tokenizer: Tokenizer, prompt: string | readonly ChatMessage[]): number[] {
+export function encodePrompt(
+  tokenizer: Tokenizer,
+  prompt: string | readonly ChatMessage[],
+  isWhole = false,
+): number[] {
+  if (typeof prompt === "string" && isWhole) return tokenizer.encode(prompt);
   if (typeof prompt === "string")
     return [...tokenizer.leadingTokenIds, ...tokenizer.encode(prompt, { addSpecialTokens: false })];
   if (tokenizer.chatTemplate === undefined)
@@ -113,10 +118,11 @@ function tokenRequest(
       "Generation: a beam search does not stop at strings.",
       "Leave out beams or the stop strings.",
     );
+  const isRead = generator.base.model.encoderDecoder !== undefined;
   const ends = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
   return {
     ...settings,
-    prompts: prompts.map((prompt) => encodePrompt(tokenizer, prompt)),
+    prompts: prompts.map((prompt) => encodePrompt(tokenizer, prompt, isRead)),
     stopTokens: request.stopTokens ?? [...new Set([...generator.stopTokens, ...ends])],
     ...(isBeamSearch(request) ? {} : { stopWhen: (row: number, id: number) => rows[row]?.push(id) ?? false }),
   };

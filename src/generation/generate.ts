@@ -19,6 +19,7 @@ import { adapterFeeds, buildDecoderGraph } from "./decoder-graph.ts";
 import { checkRequest, newTokenLimit } from "./request.ts";
 import type { FinishReason, GeneratedToken, GenerationRequest } from "./request.ts";
 import { SessionCache } from "./session-cache.ts";
+import { buildSourceGraph, readSources } from "./source-graph.ts";
 import { stopTokensOf } from "./stop-tokens.ts";
 
 /** An adapter that a generator can switch on. */
@@ -77,11 +78,15 @@ export interface Generator {
 }
 
 interface Activation {
-  /** The base's model with as many positions as the adapters leave it. */
+  /** The base's model with as many positions as the adapters leave what it writes. */
   readonly model: Model;
+  /** The same for what it reads: the same sequence, but for an encoder-decoder. */
+  readonly reader: Model;
   readonly virtualTokens: number;
   readonly adapters: readonly WeightedAdapter[];
   readonly session: Session;
+  /** Reads prompts for an encoder-decoder. */
+  readonly sourceSession: Session | undefined;
   readonly feeds: Readonly<Record<string, Tensor>>;
 }
 
@@ -113,16 +118,18 @@ export async function createGenerator(
   );
 
   async function* stream(request: GenerationRequest): AsyncGenerator<GeneratedToken, void, undefined> {
-    const { session, feeds, model, virtualTokens } = activation;
-    checkRequest(request, model);
+    const current = activation;
+    checkRequest(request, current.reader);
     const ends = new Set(request.stopTokens ?? stopTokens);
-    const start = (rows: number) => new Decoder(session, model, feeds, rows, virtualTokens);
-    if ((request.beams ?? 1) > 1) yield* searchBeams(() => start(1), model, request, ends);
-    else
-      for await (const token of decode(start(request.prompts.length), model, request, ends)) {
-        request.onToken?.(token.row, token.id);
-        yield token;
-      }
+    if ((request.beams ?? 1) > 1) {
+      yield* searchBeams(current, request, ends);
+      return;
+    }
+    const { decoder, rows } = await begin(current, request.prompts);
+    for await (const token of decode(decoder, current.model, { ...request, prompts: rows }, ends)) {
+      request.onToken?.(token.row, token.id);
+      yield token;
+    }
   }
   return {
     base,
@@ -141,17 +148,43 @@ export async function createGenerator(
   };
 }
 
+/** A decoder, and the tokens its rows begin with. */
+interface Beginning {
+  readonly decoder: Decoder;
+  readonly rows: readonly (readonly number[])[];
+}
+
+/**
+ * A decoder begins with the prompts. An encoder-decoder has read them before it begins with the one token that stands in
+ * front of all it writes.
+ */
+async function begin(
+  { session, sourceSession, feeds, model, virtualTokens }: Activation,
+  prompts: readonly (readonly number[])[],
+): Promise<Beginning> {
+  const { encoderDecoder } = model;
+  if (!sourceSession || !encoderDecoder)
+    return { decoder: new Decoder(session, model, feeds, prompts.length, { virtualTokens }), rows: prompts };
+  const source = await readSources(sourceSession, model, feeds, prompts);
+  return {
+    decoder: new Decoder(session, model, feeds, prompts.length, { source }),
+    rows: prompts.map(() => [encoderDecoder.startTokenId]),
+  };
+}
+
 /** Prompts one after the other; the tokens come when a search is over. */
 async function* searchBeams(
-  start: () => Decoder,
-  model: Model,
+  activation: Activation,
   request: GenerationRequest,
   stopTokens: ReadonlySet<number>,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { beams = 1, lengthPenalty = 1, maximumNewTokens } = request;
   for (const [row, prompt] of request.prompts.entries()) {
-    const limit = newTokenLimit(prompt, maximumNewTokens, model);
-    const tokens = await beamSearch(start(), prompt, { ...request, beams, lengthPenalty, limit, stopTokens });
+    const { decoder, rows } = await begin(activation, [prompt]);
+    const beginning = rows[0] ?? prompt;
+    const limit = newTokenLimit(beginning, maximumNewTokens, activation.model);
+    const settings = { ...request, beams, lengthPenalty, limit, stopTokens };
+    const tokens = await beamSearch(decoder, beginning, settings);
     for (const [index, id] of tokens.entries()) {
       const reason = stopTokens.has(id) ? "stop-token" : "length";
       yield { row, id, finishReason: index === tokens.length - 1 ? reason : undefined };
@@ -189,11 +222,12 @@ async function collect(
 }
 
 function checkBase(base: Base, adapters: readonly GenerationAdapter[]): void {
-  if (base.settings.task !== "causal-lm")
+  const { task } = base.settings;
+  if (task !== "causal-lm" && task !== "seq2seq-lm")
     throw new DeltafitError(
       "usage-invalid",
-      `Generation: the model ${quote(base.name)} was opened for ${base.settings.task}; expected causal-lm.`,
-      "Open the model for causal-lm.",
+      `Generation: the model ${quote(base.name)} was opened for ${task}; expected causal-lm, or seq2seq-lm for an encoder-decoder.`,
+      "Open the model for the task in which it writes text.",
     );
   const names = adapters.map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
@@ -218,22 +252,23 @@ async function activate(
       weight: checkWeight(base, findAdapter(adapters, name), weight),
     };
   });
-  const session = await sessions.open(
-    base,
-    buildDecoderGraph(
-      base.model,
-      chosen.map(({ adapter }) => adapter),
-    ),
-  );
+  const { model } = base;
+  const methods = chosen.map(({ adapter }) => adapter);
+  const session = await sessions.open(base, buildDecoderGraph(model, methods));
+  const hasSource = model.encoderDecoder !== undefined;
+  const sourceSession = hasSource ? await sessions.open(base, buildSourceGraph(model, methods)) : undefined;
   const feeds = chosen.flatMap(({ adapter, weight }, index) =>
     Object.entries(adapterFeeds(adapter, index, weight)),
   );
-  const taken = takenPositions(chosen.map(({ adapter }) => adapter));
+  const taken = takenPositions(methods, hasSource);
+  const withPositions = (count: number) => ({ ...model, maximumPositions: model.maximumPositions - count });
   return {
-    model: { ...base.model, maximumPositions: base.model.maximumPositions - taken },
+    model: withPositions(taken.sequence),
+    reader: withPositions(hasSource ? taken.source : taken.sequence),
     virtualTokens: chosen.reduce((sum, { adapter: { method } }) => sum + (method.virtualTokens ?? 0), 0),
     adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })),
     session,
+    sourceSession,
     feeds: Object.fromEntries(feeds),
   };
 }
@@ -258,7 +293,7 @@ function checkWeight(base: Base, adapter: GenerationAdapter, weight: number): nu
       `Generation: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
     );
   const replaced = layout.entries.find(({ key }) => base.modules.parameters.has(key));
-  if (weight !== 1 && takenPositions([adapter]) > 0)
+  if (weight !== 1 && (method.virtualTokens ?? method.prefixKeys) !== undefined)
     throw new DeltafitError(
       "method-unsupported",
       `Generation: the adapter ${quote(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,

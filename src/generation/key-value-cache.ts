@@ -134,7 +134,7 @@ export class KeyValueCache {
 }
 
 /** The chosen rows of a buffer, each of `size` elements. */
-function takeRows(source: Float32Array, rows: readonly number[], size: number): Float32Array {
+export function takeRows(source: Float32Array, rows: readonly number[], size: number): Float32Array {
   const taken = new Float32Array(rows.length * size);
   for (const [to, from] of rows.entries())
     taken.set(source.subarray(from * size, (from + 1) * size), to * size);

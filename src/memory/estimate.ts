@@ -30,7 +30,7 @@ export interface MemoryRequest {
   /** The graph that yields loss and gradient. */
   readonly graph: Graph;
   readonly batchSize: number;
-  /** Tokens of a row, padding included. */
+  /** Tokens of a row, padding included; an encoder-decoder reads as many as it writes. */
   readonly length: number;
   /** Row blocks of attention of the graph. */
   readonly attentionBlocks: number;
@@ -58,6 +58,7 @@ export function estimateMemory({
   const dimensions = new Map<string, number>([
     ["batch", batchSize],
     ["length", length],
+    ["source_length", length],
     ["block", Math.ceil(length / attentionBlocks)],
   ]);
   const rows = Math.ceil((batchSize * length) / lossChunks);

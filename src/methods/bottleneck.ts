@@ -72,7 +72,11 @@ export const bottleneckDefaults = {
 /** torch's default. */
 const epsilon = 1e-5;
 const bertDeviation = 0.02;
-const locations = { attention: "attention_adapters", "feed-forward": "output_adapters" } as const;
+const locations = {
+  attention: "attention_adapters",
+  "cross-attention": "cross_attention_adapters",
+  "feed-forward": "output_adapters",
+} as const;
 
 interface BottleneckSite {
   /** Module path and location. */

@@ -5,6 +5,7 @@
  */
 import { internalError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import type { Dimension } from "../graph/dimension.ts";
 import { divideDimensions, multiplyDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
 import type {
@@ -17,10 +18,12 @@ import type {
   SublayerCall,
 } from "../models/forward.ts";
 import { attend } from "../models/layers/attention.ts";
-import type { BaseParameter, BoundMethod, ForwardHooks, MethodUse } from "./contract.ts";
-import { inputNames, SequenceRows } from "./sequence-rows.ts";
+import { relativeScores } from "../models/layers/relative-bias.ts";
+import type { BaseParameter, BoundMethod } from "./contract.ts";
+import { PassState } from "./pass-state.ts";
+import { inputNames, SequenceRows, sourceInputNames } from "./sequence-rows.ts";
 
-export { inputNames } from "./sequence-rows.ts";
+export { inputNames, sourceInputNames } from "./sequence-rows.ts";
 
 /** An adapter in a forward pass. */
 export interface ActiveAdapter {
@@ -42,13 +45,19 @@ export interface ForwardSettings {
   readonly packed?: boolean | undefined;
   /** Row blocks of causal attention; the length is then a multiple of them. */
   readonly attentionBlocks: number;
+  /** Whether the model is an encoder-decoder. The virtual tokens of methods then stand in front of its source. */
+  readonly hasSource?: boolean | undefined;
   /**
    * How rows get the virtual tokens of methods: in front of each, or, for rows that go on step by step, where the ids
    * say so. Id -1 is the first virtual token, -2 the second.
    */
   readonly virtualTokens?: "in-front" | "by-id" | undefined;
-  /** Replaces the attention over the sequence itself, for generation with a cache. */
-  readonly attention?: ((call: AttentionCall, layer: number) => Value) | undefined;
+  /**
+   * Replaces attention, for generation with a cache; `attend` is what it replaces. `layer` is the call's number among
+   * those of its kind.
+   */
+  readonly attention?:
+    ((call: AttentionCall, layer: number, attend: (call: AttentionCall) => Value) => Value) | undefined;
   /** Told every site as the model meets it. */
   readonly observe?: ForwardObserver | undefined;
 }
@@ -61,21 +70,54 @@ export interface ForwardObserver {
   attention?(call: AttentionCall): void;
   sublayer?(call: SublayerCall): void;
   parameter?(parameter: BaseParameter): void;
-  /** The hidden states that enter and leave a layer. */
-  layer?(path: string, input: Value, output: Value): void;
+  /** The hidden states that enter and leave a layer, of the sequence's own or of its source's. */
+  layer?(path: string, input: Value, output: Value, isSource: boolean): void;
 }
 
 /** Positions in front of the tokens' own that methods take. */
-export function takenPositions(adapters: readonly Pick<ActiveAdapter, "method">[]): number {
-  return adapters.reduce(
-    (sum, { method }) => sum + (method.virtualTokens ?? 0) + (method.prefixKeys ?? 0),
-    0,
-  );
+export interface TakenPositions {
+  readonly sequence: number;
+  readonly source: number;
+}
+
+export function takenPositions(
+  adapters: readonly Pick<ActiveAdapter, "method">[],
+  hasSource: boolean,
+): TakenPositions {
+  const count = (of: (method: BoundMethod) => number | undefined) =>
+    adapters.reduce((sum, { method }) => sum + (of(method) ?? 0), 0);
+  const virtual = count(({ virtualTokens }) => virtualTokens);
+  const keys = count(({ prefixKeys }) => prefixKeys);
+  return hasSource ? { sequence: keys, source: virtual } : { sequence: keys + virtual, source: 0 };
 }
 
 /** Starts a forward pass over token ids [batch, length]. */
 export function createForwardContext(settings: ForwardSettings): ForwardContext {
-  return new ForwardPass(settings);
+  const state = new PassState(settings, inputNames.dropoutSeed);
+  const { attentionBlocks, adapters, hasSource = false } = settings;
+  const count = (of: (method: BoundMethod) => number | undefined) =>
+    adapters.reduce((sum, { method }) => sum + (of(method) ?? 0), 0);
+  const virtualTokens = count((method) => method.virtualTokens);
+  const own = {
+    ...settings,
+    names: inputNames,
+    length: attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block"),
+  };
+  const prefixKeys = count((method) => method.prefixKeys);
+  if (!hasSource) return new ForwardPass(state, new SequenceRows(own, { virtualTokens, prefixKeys }));
+  if (settings.packed) throw internalError("pairs of a source and what follows it are not packed.");
+  const source = new SequenceRows(
+    {
+      ...settings,
+      names: sourceInputNames,
+      length: "source_length",
+      padding: true,
+      virtualTokens: "in-front",
+    },
+    { virtualTokens, prefixKeys: 0 },
+  );
+  const rows = new SequenceRows({ ...own, virtualTokens: "in-front" }, { virtualTokens: 0, prefixKeys });
+  return new ForwardPass(state, rows, { rows: source, context: new ForwardPass(state, source, "none") });
 }
 
 type Around<Call, Result> = (call: Call, next: (call: Call) => Result) => Result;
@@ -91,41 +133,31 @@ function compose<Call, Result>(
   );
 }
 
+/** Where an encoder-decoder's source is found: "none" in the context that is the source's own. */
+type SourceOf = { readonly rows: SequenceRows; readonly context: ForwardContext } | "none" | undefined;
+
 class ForwardPass implements ForwardContext {
   readonly builder: GraphBuilder;
   readonly sequence: SequenceLayout;
-  readonly #settings: ForwardSettings;
-  readonly #hooks: readonly ForwardHooks[];
+  readonly #state: PassState;
   readonly #rows: SequenceRows;
-  /** The parameters met so far. */
-  readonly #parameters = new Map<string, BaseParameter>();
-  #dropoutSites = 0;
-  #attentionCalls = 0;
+  readonly #source: SourceOf;
 
-  constructor(settings: ForwardSettings) {
-    const { builder, adapters } = settings;
-    this.#settings = settings;
-    this.builder = builder;
-    const count = (of: (method: BoundMethod) => number | undefined) =>
-      adapters.reduce((sum, { method }) => sum + (of(method) ?? 0), 0);
-    this.#rows = new SequenceRows(settings, {
-      virtualTokens: count((method) => method.virtualTokens),
-      prefixKeys: count((method) => method.prefixKeys),
-    });
-    this.sequence = this.#rows.layout;
-    this.#hooks = adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
+  constructor(state: PassState, rows: SequenceRows, source?: SourceOf) {
+    this.#state = state;
+    this.builder = state.builder;
+    this.#rows = rows;
+    this.sequence = rows.layout;
+    this.#source = source;
   }
 
-  #useOf({ parameter, weight }: ActiveAdapter): MethodUse {
-    return {
-      builder: this.builder,
-      parameter,
-      base: (name) => this.#baseParameter(name),
-      weighted: (x) => (weight ? this.builder.multiply(x, weight) : x),
-      toward: (from, to) =>
-        weight ? this.builder.add(from, this.builder.multiply(this.builder.subtract(to, from), weight)) : to,
-      dropout: (x, ratio) => this.dropout(x, ratio),
-    };
+  get source(): ForwardContext {
+    if (typeof this.#source === "object") return this.#source.context;
+    throw internalError("the forward pass has no source.");
+  }
+
+  get #isSource(): boolean {
+    return this.#source === "none";
   }
 
   linear(
@@ -134,62 +166,63 @@ class ForwardPass implements ForwardContext {
     given: Partial<Omit<LinearSite, "path">> & Pick<LinearSite, "in" | "out">,
   ): Value {
     const site: LinearSite = { bias: false, layout: "out-in", isOutput: false, ...given, path };
-    this.#settings.observe?.linear?.(site);
+    this.#state.settings.observe?.linear?.(site);
     const product = (input: Value): Value => {
       const stored = site.tiedWeight === undefined ? {} : { stored: site.tiedWeight };
       const shape = site.layout === "out-in" ? [site.out, site.in] : [site.in, site.out];
-      const weight = this.#parameter({ name: `${path}.weight`, shape, ...stored });
-      const bias = site.bias ? this.#parameter({ name: `${path}.bias`, shape: [site.out] }) : undefined;
+      const weight = this.#state.parameter({ name: `${path}.weight`, shape, ...stored });
+      const bias = site.bias ? this.#state.parameter({ name: `${path}.bias`, shape: [site.out] }) : undefined;
       return this.builder.gemm(input, weight, { transB: site.layout === "out-in", c: bias });
     };
     return compose(
       product,
-      this.#hooks.map(
+      this.#state.hooks.map(
         (hooks) => hooks.linear && ((input, next) => hooks.linear?.(site, input, next) ?? next(input)),
       ),
     )(x);
   }
 
   tokenEmbedding(site: EmbeddingSite): Value {
-    this.#settings.observe?.embedding?.(site);
-    this.#settings.observe?.tokenEmbedding?.(site);
+    this.#state.settings.observe?.embedding?.(site);
+    this.#state.settings.observe?.tokenEmbedding?.(site);
     const lookup = (table: Value) =>
       this.builder.scale(this.#rows.lookUpTokens(table, site.paddingRow), site.scale ?? 1);
     const own = (): Value =>
-      lookup(this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
-    const embedded = this.#hooks.reduce<() => Value>((next, hooks) => {
+      lookup(this.#state.parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] }));
+    const embedded = this.#state.hooks.reduce<() => Value>((next, hooks) => {
       if (!hooks.embedding) return next;
       return () => hooks.embedding?.(site, next, lookup) ?? next();
     }, own)();
-    const virtual = this.#hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
+    if (typeof this.#source === "object") return embedded;
+    const virtual = this.#state.hooks.flatMap((hooks) => hooks.virtualTokens?.() ?? []);
     return virtual.length === 0
       ? embedded
       : this.#rows.withVirtualTokens(embedded, this.builder.concat(virtual, 0));
   }
 
   positionEmbedding(site: EmbeddingSite, offset = 0): Value {
-    this.#settings.observe?.embedding?.(site);
-    const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
+    this.#state.settings.observe?.embedding?.(site);
+    const table = this.#state.parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
     return this.#rows.lookUpPositions(table, offset, site.paddingRow);
   }
 
   tokenTypeEmbedding(site: EmbeddingSite): Value {
-    this.#settings.observe?.embedding?.(site);
-    const table = this.#parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
+    this.#state.settings.observe?.embedding?.(site);
+    const table = this.#state.parameter({ name: `${site.path}.weight`, shape: [site.rows, site.size] });
     // With a single segment every token has the same row, which broadcasts.
     return site.rows === 1 ? table : this.#rows.lookUpTokenTypes(table);
   }
 
   layerNorm(path: string, x: Value, size: number, epsilon: number, bias = true): Value {
-    this.#settings.observe?.norm?.({ path, size, epsilon, kind: "layer", offset: 0 });
-    const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
-    const shift = bias ? this.#parameter({ name: `${path}.bias`, shape: [size] }) : undefined;
+    this.#state.settings.observe?.norm?.({ path, size, epsilon, kind: "layer", offset: 0 });
+    const scale = this.#state.parameter({ name: `${path}.weight`, shape: [size] });
+    const shift = bias ? this.#state.parameter({ name: `${path}.bias`, shape: [size] }) : undefined;
     return this.builder.layerNormalization(x, scale, shift, epsilon);
   }
 
   rmsNorm(path: string, x: Value, size: number, epsilon: number, offset = 0): Value {
-    this.#settings.observe?.norm?.({ path, size, epsilon, kind: "rms", offset });
-    const scale = this.#parameter({ name: `${path}.weight`, shape: [size] });
+    this.#state.settings.observe?.norm?.({ path, size, epsilon, kind: "rms", offset });
+    const scale = this.#state.parameter({ name: `${path}.weight`, shape: [size] });
     return this.builder.rmsNormalization(
       x,
       offset === 0 ? scale : this.builder.add(scale, this.builder.scalar(offset)),
@@ -198,36 +231,18 @@ class ForwardPass implements ForwardContext {
   }
 
   parameter(name: string, shape: readonly number[]): Value {
-    return this.#parameter({ name, shape });
+    return this.#state.parameter({ name, shape });
   }
 
-  #parameter({ name, shape, stored = name }: Omit<BaseParameter, "stored"> & { stored?: string }): Value {
-    const parameter: BaseParameter = { name, shape, stored };
-    this.#settings.observe?.parameter?.(parameter);
-    this.#parameters.set(name, parameter);
-    return this.#resolve(parameter);
-  }
-
-  #resolve(parameter: BaseParameter): Value {
-    for (const hooks of this.#hooks.toReversed()) {
-      const replaced = hooks.parameter?.(parameter);
-      if (replaced) return replaced;
-    }
-    return this.builder.weight(parameter.stored, parameter.shape);
-  }
-
-  #baseParameter(name: string): Value {
-    const parameter = this.#parameters.get(name);
-    if (!parameter) throw internalError(`a method asks for ${name} before the model does.`);
-    return this.#resolve(parameter);
-  }
-
-  attention(call: AttentionCall): Value {
-    this.#settings.observe?.attention?.(call);
-    const layer = this.#attentionCalls++;
+  attention(given: AttentionCall): Value {
+    const call = this.#isSource ? { ...given, kind: "source" as const } : given;
+    const { observe, attention } = this.#state.settings;
+    observe?.attention?.(call);
+    const layer = this.#state.nextAttentionCall(call.kind ?? "self");
+    const own = (inner: AttentionCall) => this.#attend(inner);
     const attended = compose(
-      (inner: AttentionCall) => this.#settings.attention?.(inner, layer) ?? this.#attendSequence(inner),
-      this.#hooks.map(
+      (inner: AttentionCall) => attention?.(inner, layer, own) ?? own(inner),
+      this.#state.hooks.map(
         (hooks) => hooks.attention && ((inner, next) => hooks.attention?.(inner, next, layer) ?? next(inner)),
       ),
     )(call);
@@ -236,31 +251,42 @@ class ForwardPass implements ForwardContext {
     return this.builder.reshape(joined, [multiplyDimensions(batch, length), multiplyDimensions(heads, size)]);
   }
 
-  #attendSequence(call: AttentionCall): Value {
-    const { attentionBlocks } = this.#settings;
+  #attend(call: AttentionCall): Value {
+    const { attentionBlocks } = this.#state.settings;
     const { prefixKeys = 0 } = call;
     const { sequenceStarts } = this.sequence;
-    const mask = sequenceStarts ? undefined : this.#rows.tokenMask();
+    const keys = call.kind === "cross" && typeof this.#source === "object" ? this.#source.rows : this.#rows;
+    const mask = sequenceStarts ? undefined : keys.tokenMask();
     return attend(this.builder, {
       ...call,
+      bias: this.#relativeScores(call) ?? call.bias,
       pastKeys: prefixKeys,
       sequenceStarts,
-      keyMask: mask && this.#rows.putInFront(1, prefixKeys, mask),
+      keyMask: mask && keys.putInFront(1, prefixKeys, mask),
       // Virtual tokens in front may leave no equal blocks.
       blocks: divideDimensions(this.sequence.length, attentionBlocks) === undefined ? 1 : attentionBlocks,
       dropout: (weights) => this.dropout(weights, call.dropout),
     });
   }
 
+  /** Of keys in front too: they take the places -prefixKeys .. -1. */
+  #relativeScores({ relativeBias, query, key, prefixKeys = 0 }: AttentionCall): Value | undefined {
+    if (!relativeBias) return undefined;
+    const { builder } = this;
+    const places = (count: Dimension) => builder.reshape(builder.range(count), [1, count]);
+    const keys = builder.subtract(places(key.shape[2] ?? 0), builder.constant("int64", [], [prefixKeys]));
+    return relativeScores(builder, relativeBias, places(query.shape[2] ?? 0), keys);
+  }
+
   sublayer(call: SublayerCall): Value {
-    this.#settings.observe?.sublayer?.(call);
+    this.#state.settings.observe?.sublayer?.(call);
     const join = ({ residual, output, norm }: SublayerCall) => {
       const sum = this.builder.add(residual, output);
       return norm ? norm(sum) : sum;
     };
     return compose(
       join,
-      this.#hooks.map(
+      this.#state.hooks.map(
         (hooks) => hooks.sublayer && ((inner, next) => hooks.sublayer?.(inner, next) ?? next(inner)),
       ),
     )(call);
@@ -268,14 +294,12 @@ class ForwardPass implements ForwardContext {
 
   layer(path: string, x: Value, body: (x: Value) => Value): Value {
     const output = body(x);
-    this.#settings.observe?.layer?.(path, x, output);
+    this.#state.settings.observe?.layer?.(path, x, output, this.#isSource);
     return output;
   }
 
   dropout(x: Value, ratio: number): Value {
-    if (!this.#settings.training || ratio === 0) return x;
-    const seed = this.builder.input(inputNames.dropoutSeed, "int32", [1]);
-    return this.builder.seededDropout(x, seed, { ratio, site: this.#dropoutSites++ });
+    return this.#state.dropout(x, ratio);
   }
 
   firstTokens(x: Value): Value {

@@ -9,7 +9,13 @@ import { normal } from "./initial.ts";
 import { encodePrompt, encoderSpecs } from "./prompt-encoder.ts";
 import type { PromptEncoderSettings } from "./prompt-encoder.ts";
 import { savedModules } from "./saved-modules.ts";
-import { checkVirtualTokens, promptEmbeddings, tokensInFront, tokenTable } from "./virtual-tokens.ts";
+import {
+  checkVirtualTokens,
+  promptEmbeddings,
+  promptRows,
+  tokensInFront,
+  tokenTable,
+} from "./virtual-tokens.ts";
 
 export interface PTuningConfiguration {
   readonly virtualTokens: number;
@@ -43,7 +49,7 @@ export const pTuning: Method<PTuningConfiguration> = {
     checkVirtualTokens("P-tuning", virtualTokens);
     const settings = encoderSettings(configuration, modules);
     const saved = savedModules({ modulesToSave, bias: "none", adapted: [] }, modules);
-    const shape = [virtualTokens, settings.size];
+    const shape = [settings.virtualTokens, settings.size];
     const own = condensed
       ? [{ key: promptEmbeddings, shape, initial: normal(shape, 1) }]
       : encoderSpecs(settings);
@@ -51,7 +57,10 @@ export const pTuning: Method<PTuningConfiguration> = {
       parameters: [...own, ...saved.parameters],
       virtualTokens,
       hooks: (use) => ({
-        virtualTokens: () => (condensed ? use.parameter(promptEmbeddings) : encodePrompt(use, settings)),
+        virtualTokens() {
+          const all = condensed ? use.parameter(promptEmbeddings) : encodePrompt(use, settings);
+          return use.builder.slice(all, 0, 0, virtualTokens);
+        },
         ...saved.hooks(use),
       }),
       merge: tokensInFront,
@@ -85,5 +94,5 @@ export function encoderSettings(
       "config-invalid",
       `P-tuning: the encoder's dropout is ${dropout}; expected a share from 0 to below 1.`,
     );
-  return { virtualTokens, size, encoder, width, layers, dropout };
+  return { virtualTokens: promptRows(virtualTokens, modules), size, encoder, width, layers, dropout };
 }

@@ -11,7 +11,7 @@ import type { AttentionCall } from "../models/forward.ts";
 import type { BoundMethod, Method, MethodUse, ModuleTable, ParameterSpec } from "./contract.ts";
 import { kaimingUniform, linearBias, normal, zeros } from "./initial.ts";
 import { savedModules } from "./saved-modules.ts";
-import { checkVirtualTokens, promptEmbeddings } from "./virtual-tokens.ts";
+import { checkVirtualTokens, promptEmbeddings, readsSource } from "./virtual-tokens.ts";
 
 export interface PrefixTuningConfiguration {
   /** Length of the prefix. */
@@ -44,6 +44,8 @@ export interface PrefixShape {
   readonly size: number;
   /** heads * size */
   readonly width: number;
+  /** The layer whose part of the prefix a layer takes. */
+  readonly partOf: (layer: number) => number;
 }
 
 const keys = {
@@ -73,7 +75,8 @@ export const prefixTuning: Method<PrefixTuningConfiguration> = {
       ],
       prefixKeys: virtualTokens,
       hooks: (use) => ({
-        attention: (call, next, layer) => next(withPrefix(use, call, prefixOf(use), shape, layer)),
+        attention: (call, next, layer) =>
+          next(takesPrefix(call) ? withPrefix(use, call, prefixOf(use), shape, layer) : call),
         ...saved.hooks(use),
       }),
       merge: { impossible: "keys and values in front of the sequence are no change of the base's matrices." },
@@ -88,12 +91,28 @@ export const prefixTuning: Method<PrefixTuningConfiguration> = {
   },
 };
 
+/**
+ * An encoder-decoder has prefixes where it attends to what it writes, as in PEFT. There every second part of the prefix,
+ * counted twice over all layers, is meant for cross-attention and dropped: layer i takes part 2i modulo the layers.
+ */
+function takesPrefix({ kind = "self" }: Pick<AttentionCall, "kind">): boolean {
+  return kind === "self";
+}
+
 /** @throws DeltafitError `method-unsupported` where the layers differ. */
 export function prefixShape({ attentions }: Pick<ModuleTable, "attentions">): PrefixShape {
-  const shapes = attentions.map(({ key }) => [Number(key.shape[1]), Number(key.shape[3])] as const);
+  const shapes = attentions
+    .filter(takesPrefix)
+    .map(({ key }) => [Number(key.shape[1]), Number(key.shape[3])] as const);
   const [[heads, size] = [0, 0]] = shapes;
   if (shapes.length > 0 && shapes.every((shape) => shape[0] === heads && shape[1] === size))
-    return { layers: shapes.length, heads, size, width: heads * size };
+    return {
+      layers: shapes.length,
+      heads,
+      size,
+      width: heads * size,
+      partOf: readsSource({ attentions }) ? (layer) => (2 * layer) % shapes.length : (layer) => layer,
+    };
   throw new DeltafitError(
     "method-unsupported",
     "Prefix tuning: the model has no layers of attention with keys of one size.",
@@ -145,7 +164,7 @@ function withPrefix(
   { builder }: Pick<MethodUse, "builder">,
   call: AttentionCall,
   prefix: Value,
-  { heads, size, width }: PrefixShape,
+  { heads, size, width, partOf }: PrefixShape,
   layer: number,
 ): AttentionCall {
   const [count = 0] = prefix.shape;
@@ -156,8 +175,8 @@ function withPrefix(
   };
   return {
     ...call,
-    key: inFrontOf(call.key, 2 * layer),
-    value: inFrontOf(call.value, 2 * layer + 1),
+    key: inFrontOf(call.key, 2 * partOf(layer)),
+    value: inFrontOf(call.value, 2 * partOf(layer) + 1),
     prefixKeys: (call.prefixKeys ?? 0) + Number(count),
   };
 }

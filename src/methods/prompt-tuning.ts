@@ -9,7 +9,13 @@ import type { EmbeddingSite } from "../models/forward.ts";
 import type { BoundMethod, Method, ParameterSpec } from "./contract.ts";
 import { normal } from "./initial.ts";
 import { savedModules } from "./saved-modules.ts";
-import { checkVirtualTokens, promptEmbeddings, tokensInFront, tokenTable } from "./virtual-tokens.ts";
+import {
+  checkVirtualTokens,
+  promptEmbeddings,
+  promptRows,
+  tokensInFront,
+  tokenTable,
+} from "./virtual-tokens.ts";
 
 export interface PromptTuningConfiguration {
   readonly virtualTokens: number;
@@ -42,18 +48,22 @@ export const promptTuning: Method<PromptTuningConfiguration> = {
     checkVirtualTokens("Prompt tuning", virtualTokens);
     const table = tokenTable("Prompt tuning", modules);
     if (typeof initial === "object") checkTokens(initial, table);
+    const rows = promptRows(virtualTokens, modules);
     const saved = savedModules({ modulesToSave, bias: "none", adapted: [] }, modules);
     return {
       parameters: [
         {
           key: promptEmbeddings,
-          shape: [virtualTokens, table.size],
-          initial: startOf(initial, virtualTokens, table),
+          shape: [rows, table.size],
+          initial: startOf(initial, rows, table),
         },
         ...saved.parameters,
       ],
       virtualTokens,
-      hooks: (use) => ({ virtualTokens: () => use.parameter(promptEmbeddings), ...saved.hooks(use) }),
+      hooks: (use) => ({
+        virtualTokens: () => use.builder.slice(use.parameter(promptEmbeddings), 0, 0, virtualTokens),
+        ...saved.hooks(use),
+      }),
       merge: tokensInFront,
     };
   },

@@ -22,12 +22,28 @@ export const inputNames = {
   dropoutSeed: "dropout_seed",
 } as const;
 
+/** Names of the inputs of a source. */
+export const sourceInputNames = {
+  inputIds: "source_input_ids",
+  attentionMask: "source_attention_mask",
+  positionIds: "source_position_ids",
+  tokenTypeIds: "source_token_type_ids",
+  sequenceStarts: "source_sequence_starts",
+  firstTokens: "source_first_tokens",
+  lastTokens: "source_last_tokens",
+} as const;
+
+/** Names of one sequence's inputs. */
+export type SequenceNames = Readonly<Record<keyof typeof sourceInputNames, string>>;
+
 export interface SequenceSettings {
   readonly builder: GraphBuilder;
+  readonly names: SequenceNames;
+  /** Tokens of a row. */
+  readonly length: Dimension;
   readonly training: boolean;
   readonly padding: boolean;
   readonly packed?: boolean | undefined;
-  readonly attentionBlocks: number;
   readonly virtualTokens?: "in-front" | "by-id" | undefined;
 }
 
@@ -36,6 +52,7 @@ export class SequenceRows {
   readonly layout: SequenceLayout;
   readonly #settings: SequenceSettings;
   readonly #builder: GraphBuilder;
+  readonly #names: SequenceNames;
   readonly #inputIds: Value;
   /** Virtual tokens in front of every row. */
   readonly #inFront: number;
@@ -45,13 +62,13 @@ export class SequenceRows {
     settings: SequenceSettings,
     taken: { readonly virtualTokens: number; readonly prefixKeys: number },
   ) {
-    const { builder, attentionBlocks } = settings;
+    const { builder, names, length } = settings;
     this.#settings = settings;
     this.#builder = builder;
-    const length: Dimension = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
-    this.#inputIds = builder.input(inputNames.inputIds, "int64", ["batch", length]);
+    this.#names = names;
+    this.#inputIds = builder.input(names.inputIds, "int64", ["batch", length]);
     this.#inFront = settings.virtualTokens === "by-id" ? 0 : taken.virtualTokens;
-    const own = builder.input(inputNames.positionIds, "int64", ["batch", length]);
+    const own = builder.input(names.positionIds, "int64", ["batch", length]);
     const positions = this.#withVirtualPositions(own);
     const whole = addDimensions(this.#inFront, length);
     const packed = settings.packed ?? false;
@@ -59,7 +76,7 @@ export class SequenceRows {
     this.layout = {
       batch: "batch",
       sequences: packed ? "sequences" : "batch",
-      ...(packed && { sequenceStarts: builder.input(inputNames.sequenceStarts, "int64", ["batch", length]) }),
+      ...(packed && { sequenceStarts: builder.input(names.sequenceStarts, "int64", ["batch", length]) }),
       length: whole,
       tokens: multiplyDimensions("batch", whole),
       positions: builder.add(positions, builder.constant("int64", [], [taken.prefixKeys])),
@@ -93,7 +110,7 @@ export class SequenceRows {
 
   /** Rows of a table [rows, size] for the segments: [tokens, size]; virtual tokens belong to the first. */
   lookUpTokenTypes(table: Value): Value {
-    const types = this.#builder.input(inputNames.tokenTypeIds, "int64", this.#inputIds.shape);
+    const types = this.#builder.input(this.#names.tokenTypeIds, "int64", this.#inputIds.shape);
     return this.#rows(table, this.putInFront(0, this.#inFront, types));
   }
 
@@ -136,7 +153,7 @@ export class SequenceRows {
   /** int64 [batch, length]: 1 for tokens, 0 for padding; `undefined` where there is no padding. */
   tokenMask(): Value | undefined {
     if (!this.#settings.padding) return undefined;
-    const own = this.#builder.input(inputNames.attentionMask, "int64", this.#inputIds.shape);
+    const own = this.#builder.input(this.#names.attentionMask, "int64", this.#inputIds.shape);
     return this.putInFront(1, this.#inFront, own);
   }
 
@@ -150,7 +167,7 @@ export class SequenceRows {
 
   firstTokens(x: Value): Value {
     const { batch, length, sequenceStarts } = this.layout;
-    if (sequenceStarts) return this.#builder.gather(x, this.#ofSequences(inputNames.firstTokens), true);
+    if (sequenceStarts) return this.#builder.gather(x, this.#ofSequences(this.#names.firstTokens), true);
     const size = x.shape[1] ?? 0;
     // Row b of the batch starts at b * length; reading it from [batch, length * size] needs no product of indices.
     const rows = this.#builder.reshape(x, [batch, multiplyDimensions(length, size)]);
@@ -158,7 +175,7 @@ export class SequenceRows {
   }
 
   lastTokens(x: Value): Value {
-    return this.#builder.gather(x, this.#ofSequences(inputNames.lastTokens), true);
+    return this.#builder.gather(x, this.#ofSequences(this.#names.lastTokens), true);
   }
 
   /** Places among all tokens, one a sequence. */
@@ -169,7 +186,7 @@ export class SequenceRows {
   meanTokens(x: Value): Value {
     const { batch, length, sequenceStarts } = this.layout;
     if (sequenceStarts)
-      return sequenceMeans(this.#builder, this.layout, this.#ofSequences(inputNames.firstTokens), x);
+      return sequenceMeans(this.#builder, this.layout, this.#ofSequences(this.#names.firstTokens), x);
     const rows = (of: Value) => this.#builder.reshape(of, [batch, length, x.shape[1] ?? 0]);
     const mask = this.tokenMask();
     if (!mask) return this.#builder.reduceMean(rows(x), [1], false);

@@ -1,5 +1,6 @@
 /** @file The tables of a model's modules, found by running its forward pass once without methods. */
 import { GraphBuilder } from "../graph/builder.ts";
+import { predictsTokens } from "../models/forward.ts";
 import type {
   AttentionCall,
   EmbeddingSite,
@@ -9,6 +10,7 @@ import type {
   NormSite,
   SublayerCall,
   Task,
+  TokenTask,
 } from "../models/forward.ts";
 import { DeltafitError } from "../errors.ts";
 import type { BaseParameter, ModuleTable } from "./contract.ts";
@@ -26,14 +28,24 @@ export interface TaskSettings {
 export function surveyModel(model: Model, settings: TaskSettings): ModuleTable {
   const modules = surveyForward((context) => {
     headOutput(model, settings, context, model.encode(context));
-  });
-  const roots = new Set([...modules.parameters.keys()].map((name) => name.split(".")[0] ?? name));
-  roots.delete(model.bodyPath);
-  return { ...modules, headModules: [...roots] };
+  }, model.encoderDecoder !== undefined);
+  const ofHead = [...modules.parameters.keys()].filter((name) => isOfHead(model, name));
+  return { ...modules, headModules: [...new Set(ofHead.map((name) => name.split(".")[0] ?? name))] };
+}
+
+/** What stands in front of the names of the body's parameters in a checkpoint with a head. */
+export function bodyPrefix({ bodyPath }: Pick<Model, "bodyPath">): string {
+  return bodyPath === "" ? "" : `${bodyPath}.`;
+}
+
+/** Whether a parameter, by its full name, belongs to the task's head and not to the body. */
+export function isOfHead(model: Pick<Model, "bodyPath" | "headModules">, parameter: string): boolean {
+  if (model.bodyPath !== "") return !parameter.startsWith(bodyPrefix(model));
+  return model.headModules?.includes(parameter.split(".")[0] ?? parameter) ?? false;
 }
 
 /** The module table of any forward pass, without a head. */
-export function surveyForward(forward: (context: ForwardContext) => void): ModuleTable {
+export function surveyForward(forward: (context: ForwardContext) => void, hasSource = false): ModuleTable {
   const linears = new Map<string, LinearSite>();
   const embeddings = new Map<string, EmbeddingSite>();
   let tokenEmbedding: string | undefined;
@@ -48,6 +60,7 @@ export function surveyForward(forward: (context: ForwardContext) => void): Modul
       training: false,
       padding: false,
       attentionBlocks: 1,
+      hasSource,
       observe: {
         linear: (site) => linears.set(site.path, site),
         embedding: (site) => embeddings.set(site.path, site),
@@ -74,11 +87,11 @@ export function headOutput(
   context: ForwardContext,
   hidden: Value,
 ): Value {
+  if (predictsTokens(task)) {
+    if (!model.tokenLogits || task !== tokenTaskOf(model)) throw withoutHead(model, task);
+    return model.tokenLogits(context, hidden, task);
+  }
   switch (task) {
-    case "causal-lm":
-    case "masked-lm":
-      if (!model.tokenLogits || model.causal !== (task === "causal-lm")) throw withoutHead(model, task);
-      return model.tokenLogits(context, hidden, task);
     case "classification":
     case "multi-label-classification":
     case "regression":
@@ -93,9 +106,19 @@ export function headOutput(
   }
 }
 
+/** The task in which a model predicts tokens; `undefined` where it predicts none. */
+export function tokenTaskOf(
+  model: Pick<Model, "tokenLogits" | "encoderDecoder" | "causal">,
+): TokenTask | undefined {
+  if (!model.tokenLogits) return undefined;
+  if (model.encoderDecoder) return "seq2seq-lm";
+  return model.causal ? "causal-lm" : "masked-lm";
+}
+
 function withoutHead(model: Model, task: Task): DeltafitError {
+  const tokenTask = tokenTaskOf(model);
   const heads: Task[] = [
-    ...(model.tokenLogits ? [model.causal ? ("causal-lm" as const) : ("masked-lm" as const)] : []),
+    ...(tokenTask ? [tokenTask] : []),
     ...(model.sequenceLogits
       ? (["classification", "multi-label-classification", "regression"] as const)
       : []),

@@ -21,6 +21,19 @@ export function checkVirtualTokens(method: string, virtualTokens: number): void 
   );
 }
 
+/** Whether the model is an encoder-decoder: virtual tokens then stand in front of what it reads. */
+export function readsSource({ attentions }: Pick<ModuleTable, "attentions">): boolean {
+  return attentions.some(({ kind }) => kind === "cross");
+}
+
+/**
+ * Rows of the table behind virtual tokens. For an encoder-decoder PEFT trains as many again for what the model writes;
+ * its forward pass never reads them, and neither does ours, but files and encoders over all rows hold them.
+ */
+export function promptRows(virtualTokens: number, modules: Pick<ModuleTable, "attentions">): number {
+  return readsSource(modules) ? 2 * virtualTokens : virtualTokens;
+}
+
 /** The table that tokens are looked up in. @throws DeltafitError `method-unsupported` where there is none. */
 export function tokenTable(method: string, { embeddings, tokenEmbedding }: ModuleTable): EmbeddingSite {
   const site = embeddings.get(tokenEmbedding ?? "");

@@ -31,6 +31,7 @@ test("a configuration that only names an architecture is completed to transforme
       "qwen3: 32 layers of 4096, 151936 tokens",
       "roberta: 12 layers of 768, 50265 tokens",
       "smollm3: 36 layers of 2048, 128256 tokens",
+      "t5: 6 layers of 512, 32128 tokens",
       "xlm-roberta: 12 layers of 768, 30522 tokens",
     ]
   `);

@@ -46,15 +46,30 @@ export interface NormSite {
   readonly offset: number;
 }
 
+/** Scores that depend on nothing but how far a key is from the query, in positions (Shaw et al. 2018). */
+export interface RelativeBias {
+  /** [2 * reach + 1, heads]: row reach + d is for keys d places after the query; the outermost rows for all beyond. */
+  readonly byDistance: Value;
+  readonly reach: number;
+}
+
+/**
+ * Which sequences meet in attention: a sequence and itself, the source and itself, or queries of the sequence and
+ * keys of the source.
+ */
+export type AttentionKind = "self" | "source" | "cross";
+
 /** One attention call. Key and value may have fewer heads than the query (grouped-query attention). */
 export interface AttentionCall {
   /** Module path of the attention block. */
   readonly path: string;
+  /** "self" where left out; the calls of a source's own context are "source" without saying so. */
+  readonly kind?: AttentionKind | undefined;
   /** [batch, heads, length, size] */
   readonly query: Value;
-  /** [batch, key-value heads, prefix + length, size] */
+  /** [batch, key-value heads, prefix + length, size]; of a cross call the source's length. */
   readonly key: Value;
-  /** [batch, key-value heads, prefix + length, size] */
+  /** As the keys. */
   readonly value: Value;
   /** Keys that methods put in front of the sequence's: every query may see them, and a window counts their places. */
   readonly prefixKeys?: number | undefined;
@@ -74,6 +89,11 @@ export interface AttentionCall {
    * sequence get none of it.
    */
   readonly bias?: Value | undefined;
+  /**
+   * In place of `bias`, and not for cross calls: keys that a method puts in front of the sequence get theirs as well,
+   * for the places before it.
+   */
+  readonly relativeBias?: RelativeBias | undefined;
   /** Dropout of the attention weights while training. */
   readonly dropout: number;
 }
@@ -82,7 +102,7 @@ export interface AttentionCall {
 export interface SublayerCall {
   /** Module path of the sub-layer. */
   readonly path: string;
-  readonly kind: "attention" | "feed-forward";
+  readonly kind: "attention" | "cross-attention" | "feed-forward";
   /** The residual stream before the sub-layer: [tokens, hidden]. */
   readonly residual: Value;
   /** What the sub-layer computed: [tokens, hidden]. */
@@ -114,6 +134,11 @@ export interface SequenceLayout {
 export interface ForwardContext {
   readonly builder: GraphBuilder;
   readonly sequence: SequenceLayout;
+  /**
+   * The context over the source, the sequence that an encoder-decoder model reads before it writes its own. Modules
+   * may belong to both contexts.
+   */
+  readonly source: ForwardContext;
 
   /** x [rows, in] -> [rows, out]. */
   linear(
@@ -155,23 +180,44 @@ export interface ForwardContext {
 export type Task =
   | "causal-lm"
   | "masked-lm"
+  | "seq2seq-lm"
   | "classification"
   | "multi-label-classification"
   | "regression"
   | "token-classification"
   | "question-answering";
 
+/** The tasks that predict tokens. */
+export type TokenTask = "causal-lm" | "masked-lm" | "seq2seq-lm";
+
+export function predictsTokens(task: Task): task is TokenTask {
+  return task === "causal-lm" || task === "masked-lm" || task === "seq2seq-lm";
+}
+
+export interface EncoderDecoder {
+  /** The token that every sequence of its own begins with, which is never predicted. */
+  readonly startTokenId: number;
+}
+
 /** A model of one architecture with its sizes fixed: what everything outside this room works with. */
 export interface Model {
   /** `model_type` of config.json. */
   readonly modelType: string;
-  /** Module that holds the body in a checkpoint with a head, such as "model" or "bert". */
+  /**
+   * Module that holds the body in a checkpoint with a head, such as "model" or "bert"; "" where the body has no module
+   * of its own.
+   */
   readonly bodyPath: string;
+  /** Where the body has no module of its own: first path segments of the head's modules. */
+  readonly headModules?: readonly string[] | undefined;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
   readonly layerCount: number;
+  /** Infinity where positions have no bound. */
   readonly maximumPositions: number;
   readonly causal: boolean;
+  /** Of a model that reads a source and writes a sequence of its own, which is causal. */
+  readonly encoderDecoder?: EncoderDecoder | undefined;
   /** Standard deviation of new weights, from `initializer_range`. */
   readonly initialDeviation: number;
   readonly padTokenId: number | undefined;
@@ -183,10 +229,12 @@ export interface Model {
   readonly positionIds?: (inputIds: readonly number[], attentionMask: readonly number[]) => number[];
   /** Parameters that checkpoints contain but no task needs, by suffix: recomputed tables, unused poolers. */
   readonly ignoredTensors: readonly RegExp[];
+  /** What config.json must say besides `tie_word_embeddings: false` where merging ends the sharing of embeddings. */
+  readonly untiedConfiguration?: Readonly<Record<string, unknown>> | undefined;
   /** The body: hidden states [tokens, hidden] after the last norm. */
   encode(context: ForwardContext): Value;
   /** Logits [rows, vocabulary] of hidden states [rows, hidden], for the tasks that predict tokens. */
-  tokenLogits?(context: ForwardContext, hidden: Value, task: "causal-lm" | "masked-lm"): Value;
+  tokenLogits?(context: ForwardContext, hidden: Value, task: TokenTask): Value;
   /** Logits [sequences, labels] of hidden states [tokens, hidden]. */
   sequenceLogits?(context: ForwardContext, hidden: Value, labelCount: number): Value;
   /** Logits [rows, labels] of hidden states [rows, hidden], where every token has a label. */
@@ -203,6 +251,9 @@ export interface Architecture {
    * config.json names them all, so `create` wants them; they complete the description of a model without weights.
    */
   readonly classDefaults?: Readonly<Record<string, number>>;
-  /** `configuration` is the parsed config.json; throws `config-invalid` naming the key. */
-  create(configuration: Readonly<Record<string, unknown>>): Model;
+  /**
+   * `configuration` is the parsed config.json; throws `config-invalid` naming the key.
+   * @param isStored whether the checkpoint, where there is one, has a tensor: for what configurations leave open.
+   */
+  create(configuration: Readonly<Record<string, unknown>>, isStored?: (tensor: string) => boolean): Model;
 }

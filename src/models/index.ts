@@ -21,6 +21,7 @@ import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
+import { t5 } from "./t5.ts";
 
 const table: ReadonlyMap<string, Architecture> = new Map(
   [
@@ -44,6 +45,7 @@ const table: ReadonlyMap<string, Architecture> = new Map(
     qwen3,
     roberta,
     smollm3,
+    t5,
     xlmRoberta,
   ].map((architecture) => [architecture.modelType, architecture]),
 );
@@ -53,10 +55,14 @@ export const knownModelTypes: readonly string[] = [...table.keys()].sort();
 
 /**
  * The model a config.json describes.
+ * @param isStored whether the checkpoint, where there is one, has a tensor.
  * @throws DeltafitError `architecture-unknown` or `config-invalid`.
  */
-export function createModel(configuration: Readonly<Record<string, unknown>>): Model {
-  return architectureOf(configuration).create(configuration);
+export function createModel(
+  configuration: Readonly<Record<string, unknown>>,
+  isStored?: (tensor: string) => boolean,
+): Model {
+  return architectureOf(configuration).create(configuration, isStored);
 }
 
 /** A configuration with the sizes it left out. */

@@ -1,14 +1,15 @@
 /** @file From a batch to the inputs of a task's graph: positions, places of supervised tokens, targets. Runs nothing. */
 import { DeltafitError, internalError } from "../errors.ts";
 import { nodesOf } from "../graph/graph.ts";
-import { inputNames } from "../methods/forward-pass.ts";
+import { inputNames, sourceInputNames } from "../methods/forward-pass.ts";
+import type { SequenceNames } from "../methods/sequence-rows.ts";
 import type { Model } from "../models/forward.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
 import { lossInputNames } from "./losses.ts";
 import type { TaskGraph } from "./graphs.ts";
 
-/** Rows of tokens, padded to one length, with what is to be predicted. */
+/** Rows of tokens, padded to one length, with what is to be predicted. For an encoder-decoder they are the source's. */
 export interface TaskBatch {
   /** int64 [batch, length] */
   readonly inputIds: Tensor<"int64">;
@@ -25,6 +26,11 @@ export interface TaskBatch {
    * Padding at a row's end is a sequence of its own.
    */
   readonly sequenceStarts?: Tensor<"int64"> | undefined;
+  /**
+   * For an encoder-decoder: what it writes after reading the source, int64 [batch, target length], -100 where nothing is
+   * supervised.
+   */
+  readonly targets?: Tensor<"int64"> | undefined;
   /** Class ids or regression targets, one a sequence. */
   readonly classLabels?: readonly number[] | undefined;
   /** Ids of the labels that hold, one list a row. */
@@ -49,37 +55,17 @@ export interface Feeds {
 }
 
 /** The inputs a graph needs from a batch; parameters and the dropout seed are added by the caller. */
-export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): Feeds {
-  const needed = new Set(nodesOf(taskGraph.graph, "Input").map((node) => node.attributes.name));
-  const [rows = 0, length = 0] = batch.inputIds.shape;
-  if (length % taskGraph.lengthMultiple !== 0)
-    throw internalError(`the length ${length} of a batch is no multiple of ${taskGraph.lengthMultiple}.`);
-  const { takenPositions } = taskGraph;
-  const sequences = sequencesOf(batch);
-  const longest = sequences.reduce((most, { start, end }) => Math.max(most, end - start), 0);
-  if (takenPositions + longest > model.maximumPositions)
-    throw new DeltafitError(
-      "data-invalid",
-      `A batch has ${longest} positions${takenPositions > 0 ? ` after ${takenPositions} of adapters` : ""}, but the model has only ${model.maximumPositions}.`,
-      `Lower the sequence length${takenPositions > 0 ? ", or the number of virtual tokens" : ""}.`,
-    );
+export function feedsOf(taskGraph: TaskGraph, model: Model, given: TaskBatch): Feeds {
+  const { takenPositions, virtualTokens, lengthMultiple } = taskGraph;
+  const batch = model.encoderDecoder ? writtenSequence(model, given) : given;
+  const length = batch.inputIds.shape[1] ?? 0;
+  if (length % lengthMultiple !== 0)
+    throw internalError(`the length ${length} of a batch is no multiple of ${lengthMultiple}.`);
   const all: Record<string, () => Tensor> = {
-    [inputNames.inputIds]: () => batch.inputIds,
-    [inputNames.attentionMask]: () => batch.attentionMask,
-    [inputNames.positionIds]: () => batch.positionIds ?? positionsOf(model, batch, sequences),
-    [inputNames.tokenTypeIds]: () =>
-      batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
-    [inputNames.sequenceStarts]: () => {
-      if (!batch.sequenceStarts) throw internalError("a graph for packed rows was given rows that are not.");
-      return batch.sequenceStarts;
-    },
-    [inputNames.firstTokens]: () =>
-      int64Tensor(
-        [sequences.length],
-        sequences.map(({ row, start }) => row * length + start),
-      ),
-    [inputNames.lastTokens]: () => lastTokensOf(model, batch, sequences, taskGraph.virtualTokens),
+    ...sequenceFeeds(inputNames, model, batch, takenPositions.sequence, virtualTokens),
+    ...(model.encoderDecoder && sequenceFeeds(sourceInputNames, model, given, takenPositions.source, 0)),
   };
+  const needed = new Set(nodesOf(taskGraph.graph, "Input").map((node) => node.attributes.name));
   const tensors = Object.fromEntries(
     Object.entries(all).flatMap(([name, tensor]) => (needed.has(name) ? [[name, tensor()] as const] : [])),
   );
@@ -88,6 +74,62 @@ export function feedsOf(taskGraph: TaskGraph, model: Model, batch: TaskBatch): F
   if (!needsLoss) return { tensors, count: 0 };
   const loss = lossFeeds(taskGraph, batch);
   return { tensors: { ...tensors, ...loss.tensors }, count: loss.count };
+}
+
+/** The inputs of one sequence, of which methods take positions and in front of which stand virtual tokens. */
+function sequenceFeeds(
+  names: SequenceNames,
+  model: Model,
+  batch: TaskBatch,
+  taken: number,
+  virtualTokens: number,
+): Record<string, () => Tensor> {
+  const [rows = 0, length = 0] = batch.inputIds.shape;
+  const sequences = sequencesOf(batch);
+  const longest = sequences.reduce((most, { start, end }) => Math.max(most, end - start), 0);
+  if (taken + longest > model.maximumPositions)
+    throw new DeltafitError(
+      "data-invalid",
+      `A batch has ${longest} positions${taken > 0 ? ` after ${taken} of adapters` : ""}, but the model has only ${model.maximumPositions}.`,
+      `Lower the sequence length${taken > 0 ? ", or the number of virtual tokens" : ""}.`,
+    );
+  return {
+    [names.inputIds]: () => batch.inputIds,
+    [names.attentionMask]: () => batch.attentionMask,
+    [names.positionIds]: () => batch.positionIds ?? positionsOf(model, batch, sequences),
+    [names.tokenTypeIds]: () =>
+      batch.tokenTypeIds ?? int64Tensor([rows, length], new Array<number>(rows * length).fill(0)),
+    [names.sequenceStarts]: () => {
+      if (!batch.sequenceStarts) throw internalError("a graph for packed rows was given rows that are not.");
+      return batch.sequenceStarts;
+    },
+    [names.firstTokens]: () =>
+      int64Tensor(
+        [sequences.length],
+        sequences.map(({ row, start }) => row * length + start),
+      ),
+    [names.lastTokens]: () => lastTokensOf(model, batch, sequences, virtualTokens),
+  };
+}
+
+/**
+ * The sequence that an encoder-decoder writes: the targets, each read one place later than it is predicted, after the
+ * token that every sequence begins with. What is not supervised is read as padding; only what is not supervised either
+ * comes after it.
+ */
+function writtenSequence({ encoderDecoder, padTokenId = 0 }: Model, { targets }: TaskBatch): TaskBatch {
+  if (!targets || !encoderDecoder) throw internalError("a batch for an encoder-decoder has no targets.");
+  const [rows = 0, length = 0] = targets.shape;
+  const read = targets.data.map((_, index) => {
+    if (index % length === 0) return BigInt(encoderDecoder.startTokenId);
+    const before = targets.data[index - 1] ?? 0n;
+    return before === BigInt(ignoredLabel) ? BigInt(padTokenId) : before;
+  });
+  return {
+    inputIds: { dtype: "int64", shape: [rows, length], data: read },
+    attentionMask: int64Tensor([rows, length], new Array<number>(rows * length).fill(1)),
+    labels: targets,
+  };
 }
 
 /** Positions of a row from `start` to before `end`. */
@@ -116,10 +158,12 @@ function lossFeeds(taskGraph: TaskGraph, batch: TaskBatch): Feeds {
   const { task, labelCount } = taskGraph.settings;
   switch (task) {
     case "causal-lm":
+      return tokenTargets(taskGraph, batch, 1);
     case "masked-lm":
-      return tokenTargets(taskGraph, batch, task === "causal-lm");
+    case "seq2seq-lm":
+      return tokenTargets(taskGraph, batch, 0);
     case "token-classification": {
-      const feeds = tokenTargets(taskGraph, batch, false);
+      const feeds = tokenTargets(taskGraph, batch, 0);
       const labels = Array.from(given(batch.labels, "labels").data, Number);
       checkLabels(
         labels.filter((label) => label !== ignoredLabel),
@@ -197,20 +241,22 @@ function spanTargets({ inputIds, spans }: TaskBatch): Feeds {
   };
 }
 
-/** Places of supervised tokens among all positions, and what to predict there; a causal model predicts the next token. */
-function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch, causal: boolean): Feeds {
+/**
+ * Places of supervised tokens among all positions, and what to predict there.
+ * @param shift how many places before its label's a token is predicted.
+ */
+function tokenTargets({ lossChunks, virtualTokens }: TaskGraph, batch: TaskBatch, shift: 0 | 1): Feeds {
   const labels = given(batch.labels, "labels");
   const { sequenceStarts } = batch;
   const [rows = 0, length = 0] = labels.shape;
   const places: number[] = [];
   const targets: number[] = [];
-  const shift = causal ? 1 : 0;
   for (let row = 0; row < rows; row++)
     for (let position = shift; position < length; position++) {
       const label = Number(labels.data[row * length + position]);
       if (label === ignoredLabel) continue;
       // Nothing predicts a sequence's first token.
-      if (causal && sequenceStarts && Number(sequenceStarts.data[row * length + position]) === position)
+      if (shift === 1 && sequenceStarts && Number(sequenceStarts.data[row * length + position]) === position)
         continue;
       places.push(row * (length + virtualTokens) + virtualTokens + position - shift);
       targets.push(label);

@@ -13,6 +13,7 @@ import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
 import { lossAndGradient, startPass } from "./pass.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
+import type { TakenPositions } from "../methods/forward-pass.ts";
 import { lossChunksOf, lossOf } from "./losses.ts";
 import type { LossOptions } from "./losses.ts";
 import type { Pass, TaskAdapter } from "./pass.ts";
@@ -45,7 +46,7 @@ export interface TaskGraph {
   /** Positions that methods put in front of every row. */
   readonly virtualTokens: number;
   /** Positions in front of the tokens' own that methods take, virtual tokens included. */
-  readonly takenPositions: number;
+  readonly takenPositions: TakenPositions;
   /** What the length of a batch must be a multiple of. */
   readonly lengthMultiple: number;
 }
@@ -71,7 +72,11 @@ export function buildEvaluationGraph(options: TaskGraphOptions): TaskGraph {
 /** Output "logits" of every position [batch, length, vocabulary], or [sequences, labels]; and "hidden.I" where asked for. */
 export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false): TaskGraph {
   const layers: Value[] = [];
-  const pass = startTask(options, false, { layer: (_path, input) => layers.push(input) });
+  const pass = startTask(options, false, {
+    layer(_path, input, _output, isSource) {
+      if (!isSource) layers.push(input);
+    },
+  });
   const { builder, context } = pass;
   const logits = headOutput(options.model, options.settings, context, pass.hidden);
   const width = logits.shape[1] ?? 0;
@@ -98,7 +103,8 @@ interface TaskPass extends Pass {
 
 function startTask(options: TaskGraphOptions, training: boolean, observe?: ForwardObserver): TaskPass {
   const { attentionBlocks } = options;
-  const pass = startPass({ ...options, training, observe });
+  const hasSource = options.model.encoderDecoder !== undefined;
+  const pass = startPass({ ...options, training, observe, hasSource });
   const hidden = options.model.encode(pass.context);
   const ownLength = attentionBlocks === 1 ? "length" : multiplyDimensions(attentionBlocks, "block");
   const virtualTokens = subtractDimensions(pass.context.sequence.length, ownLength);
@@ -114,7 +120,7 @@ function startTask(options: TaskGraphOptions, training: boolean, observe?: Forwa
     frozenLayouts: pass.frozenLayouts,
     lossChunks,
     virtualTokens,
-    takenPositions: takenPositions(options.adapters),
+    takenPositions: takenPositions(options.adapters, hasSource),
     lengthMultiple: attentionBlocks,
   });
   return { ...pass, hidden, loss, finish };

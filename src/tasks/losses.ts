@@ -7,6 +7,7 @@ import { multiplyDimensions } from "../graph/dimension.ts";
 import type { GraphOutput, Value } from "../graph/graph.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
+import { predictsTokens } from "../models/forward.ts";
 import type { ForwardContext, Model } from "../models/forward.ts";
 
 /** Names of the inputs that a task's loss adds. */
@@ -41,7 +42,7 @@ interface LossPass {
 
 /** Into how many parts the logits of a task are cut: those over a vocabulary are large. */
 export function lossChunksOf({ task }: TaskSettings, wanted: number): number {
-  return task === "causal-lm" || task === "masked-lm" ? wanted : 1;
+  return predictsTokens(task) ? wanted : 1;
 }
 
 /** The summed loss; what evaluation wants besides is pushed to `extra`. */
@@ -49,6 +50,7 @@ export function lossOf(pass: LossPass, options: LossOptions, extra?: GraphOutput
   switch (options.settings.task) {
     case "causal-lm":
     case "masked-lm":
+    case "seq2seq-lm":
       return vocabularyLoss(pass, options, extra);
     case "token-classification":
       return tokenLabelLoss(pass, options, extra);

@@ -37,6 +37,8 @@ export interface PassOptions {
   /** Row blocks of causal attention: pays off from about 128 positions on. */
   readonly attentionBlocks: number;
   readonly training: boolean;
+  /** Whether the model is an encoder-decoder. */
+  readonly hasSource?: boolean | undefined;
   /** Compute each layer again in the backward pass instead of keeping what it computed. */
   readonly recompute?: boolean | undefined;
   readonly observe?: ForwardObserver | undefined;
@@ -62,6 +64,7 @@ export function startPass({
   attentionBlocks,
   training,
   observe,
+  hasSource,
   recompute = false,
 }: PassOptions): Pass {
   const builder = new GraphBuilder();
@@ -107,10 +110,11 @@ export function startPass({
     padding,
     packed,
     attentionBlocks,
+    hasSource,
     observe: {
       ...observe,
-      layer(path, input, output) {
-        observe?.layer?.(path, input, output);
+      layer(path, input, output, isSource) {
+        observe?.layer?.(path, input, output, isSource);
         if (recompute) segments.push({ input, output });
       },
     },

@@ -7,7 +7,6 @@ import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
-import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
 import type { Model } from "../models/forward.ts";
@@ -81,7 +80,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
   const { base, adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
   const { model, settings } = base;
   const { packed, supervisedTokens } = options;
-  if (packed === true) checkPackable(settings, [...frozen, ...adapters]);
+  if (packed === true) checkPackable(base, [...frozen, ...adapters]);
   refuseTrainingRounded(base, adapters);
   const taskGraph = buildTrainingGraph({
     model,
@@ -114,11 +113,21 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
 }
 
 /**
+/**
  * @throws DeltafitError `method-unsupported` for methods whose virtual tokens stand in front of whole rows;
- * `usage-invalid` for the task whose loss compares all positions of a row.
+ * `usage-invalid` for an encoder-decoder and for the task whose loss compares all positions of a row.
  */
-function checkPackable({ task }: TaskSettings, adapters: readonly Omit<TaskAdapter, "trainable">[]): void {
-  if (task === "question-answering")
+function checkPackable(
+  { model, settings }: Pick<Base, "model" | "settings">,
+  adapters: readonly Omit<TaskAdapter, "trainable">[],
+): void {
+  if (model.encoderDecoder)
+    throw new DeltafitError(
+      "usage-invalid",
+      `The architecture ${model.modelType} reads one text and writes another, so a row cannot hold several examples.`,
+      "Train without packing; grouping by length saves most of the padding as well.",
+    );
+  if (settings.task === "question-answering")
     throw new DeltafitError(
       "usage-invalid",
       "The positions of a row compete for an answer's ends, so a row cannot hold several questions.",

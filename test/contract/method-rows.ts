@@ -46,6 +46,11 @@ function sum(numbers: readonly number[]): number {
 /** Two matrices with their biases. */
 const bottleneckSize = (size: number, width: number) => 2 * size * width + width + size;
 
+/** An encoder-decoder has as many rows again, which nothing reads. */
+const rowsOf = (base: Base, virtualTokens: number) => (base.model.encoderDecoder ? 2 : 1) * virtualTokens;
+/** An encoder-decoder has its layers on both sides. */
+const layersOf = ({ model }: Base) => (model.encoderDecoder ? 2 : 1) * model.layerCount;
+
 const targets = "all-linear";
 const rank = 2;
 const lowRank = (base: Base) => sum(adapted(base).map((site) => rank * (site.in + site.out)));
@@ -102,7 +107,7 @@ export const methodRows = [
     configuration(base) {
       const { model } = base;
       const own = [...base.modules.linears.keys()].filter((path) =>
-        /down_proj|mlp\.c_proj|[0-9]\.output\.dense/.test(path),
+        /down_proj|mlp\.c_proj|[0-9]\.output\.dense|\.wo$/.test(path),
       );
       return { ...ia3Defaults, targets: defaultTargets("IA3", model.modelType), feedForward: own };
     },
@@ -115,6 +120,8 @@ export const methodRows = [
         // The attention's output layer matches "output.dense" as well.
         bert: 3 * hiddenSize + 12,
         roberta: 3 * hiddenSize + 12,
+        // Once for the encoder; the decoder attends twice.
+        t5: 2 * hiddenSize + 12 + 4 * hiddenSize + 12,
       };
       return base.model.layerCount * (widths[base.model.modelType] ?? NaN);
     },
@@ -178,7 +185,7 @@ export const methodRows = [
           )
           .map(({ shape }) => shape[0] ?? NaN),
       ),
-    fits: ({ model_type: type }) => type !== "llama",
+    fits: ({ model_type: type }) => type !== "llama" && type !== "t5",
   }),
   row({
     name: "the head only",
@@ -209,15 +216,17 @@ export const methodRows = [
     name: "prompt tuning",
     type: "PROMPT_TUNING",
     configuration: () => ({ virtualTokens: 3, initial: "vocabulary" }),
-    parameterCount: ({ model }) => 3 * model.hiddenSize,
+    parameterCount: (base) => rowsOf(base, 3) * base.model.hiddenSize,
     startsElsewhere: true,
   }),
   row({
     name: "P-tuning",
     type: "P_TUNING",
     configuration: () => ({ ...pTuningDefaults, virtualTokens: 3, encoderWidth: 5 }),
-    parameterCount: ({ model: { hiddenSize } }) =>
-      3 * hiddenSize + (hiddenSize + 1) * 5 + (5 + 1) * 5 + (5 + 1) * hiddenSize,
+    parameterCount(base) {
+      const { hiddenSize } = base.model;
+      return rowsOf(base, 3) * hiddenSize + (hiddenSize + 1) * 5 + (5 + 1) * 5 + (5 + 1) * hiddenSize;
+    },
     startsElsewhere: true,
   }),
   row({
@@ -230,9 +239,10 @@ export const methodRows = [
       encoderWidth: 2,
       encoderLayers: 2,
     }),
-    parameterCount({ model: { hiddenSize } }) {
+    parameterCount(base) {
+      const { hiddenSize } = base.model;
       const layer = (from: number) => 2 * 4 * 2 * (from + 2 + 2);
-      return 3 * hiddenSize + layer(hiddenSize) + layer(4) + (4 + 1) * 4 + (4 + 1) * hiddenSize;
+      return rowsOf(base, 3) * hiddenSize + layer(hiddenSize) + layer(4) + (4 + 1) * 4 + (4 + 1) * hiddenSize;
     },
     startsElsewhere: true,
   }),
@@ -240,15 +250,19 @@ export const methodRows = [
     name: "parallel bottlenecks",
     type: "BOTTLENECK",
     configuration: () => bottleneckDefaults.par_bn,
-    parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
-      layerCount * bottleneckSize(size, size / 2),
+    parameterCount(base) {
+      const { hiddenSize: size } = base.model;
+      return layersOf(base) * bottleneckSize(size, size / 2);
+    },
   }),
   row({
     name: "Houlsby's bottlenecks",
     type: "BOTTLENECK",
     configuration: () => ({ ...bottleneckDefaults.double_seq_bn, reduction: 4, initial: "mam_adapter" }),
-    parameterCount: ({ model: { hiddenSize: size, layerCount } }) =>
-      2 * layerCount * bottleneckSize(size, size / 4),
+    parameterCount(base) {
+      const { hiddenSize: size } = base.model;
+      return 2 * layersOf(base) * bottleneckSize(size, size / 4);
+    },
   }),
   row({
     name: "AdaLoRA",

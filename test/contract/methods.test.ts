@@ -47,6 +47,7 @@ const noDropout = {
   embd_pdrop: 0,
   attn_pdrop: 0,
   resid_pdrop: 0,
+  dropout_rate: 0,
 };
 const sizes = {
   vocab_size: 12,
@@ -96,6 +97,26 @@ const architectures: readonly Architecture[] = [
     task: "classification",
     configuration: { ...common, ...encoder, model_type: "roberta", type_vocab_size: 1 },
   },
+  {
+    name: "t5",
+    task: "seq2seq-lm",
+    configuration: {
+      ...common,
+      model_type: "t5",
+      vocab_size: 12,
+      d_model: 8,
+      d_kv: 4,
+      d_ff: 12,
+      num_layers: 1,
+      num_heads: 2,
+      relative_attention_num_buckets: 4,
+      relative_attention_max_distance: 3,
+      initializer_factor: 1.2,
+      tie_word_embeddings: false,
+      feed_forward_proj: "gated-gelu",
+      decoder_start_token_id: 0,
+    },
+  },
 ];
 
 const session = { threads: 1 };
@@ -127,6 +148,7 @@ function batchFor({ settings: { task } }: Base): TaskBatch {
     inputIds: int64Tensor([2, 5], ids),
     attentionMask: int64Tensor([2, 5], [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]),
   };
+  if (task === "seq2seq-lm") return { ...inputs, targets: int64Tensor([2, 5], ids.toReversed()) };
   return task === "classification" ? { ...inputs, classLabels: [2, 0] } : { ...inputs, labels };
 }
 

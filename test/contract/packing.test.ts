@@ -86,6 +86,7 @@ const configurations: Readonly<Record<string, Readonly<Record<string, unknown>>>
   },
   roberta: { ...encoder, type_vocab_size: 1 },
   smollm3: { ...sizes, num_key_value_heads: 1, no_rope_layers: [1, 0] },
+  t5: { vocab_size: 31, d_model: 8, d_kv: 4, d_ff: 12, num_layers: 1, num_heads: 2, dropout_rate: 0 },
   "xlm-roberta": { ...encoder, type_vocab_size: 1 },
 };
 
@@ -190,7 +191,19 @@ test("every architecture is here", () => {
   expect(Object.keys(configurations)).toEqual(knownModelTypes);
 });
 
-describe.each(knownModelTypes)("%s", (modelType) => {
+const packable = knownModelTypes.filter((modelType) => modelType !== "t5");
+
+test("an encoder-decoder reads and writes rows of their own", async () => {
+  const base = await openTiny("t5", "seq2seq-lm");
+  const request = { base, adapters: [lora(base)], sequenceLength: 8, batchSize: 2, packed: true };
+  expect(failureOf(() => languageObjective(request))).toEqual({
+    code: "usage-invalid",
+    message: "The architecture t5 reads one text and writes another, so a row cannot hold several examples.",
+    hint: "Train without packing; grouping by length saves most of the padding as well.",
+  });
+});
+
+describe.each(packable)("%s", (modelType) => {
   const task = isEncoder(modelType) ? "masked-lm" : "causal-lm";
   test("LoRA", async () => {
     const base = await openTiny(modelType, task);

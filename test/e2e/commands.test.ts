@@ -238,3 +238,43 @@ test("help fits 80 columns, names every flag and gives an example", async () => 
   };
   expect(await workspace.deltafit("--version")).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: "" });
 });
+
+test("an encoder-decoder is trained, measured, asked and merged", async () => {
+  const workspace = createWorkspace();
+  const sizes = { model_type: "t5", d_model: 16, d_kv: 8, d_ff: 32, num_layers: 1, num_heads: 2 };
+  const changes = {
+    ...sizes,
+    feed_forward_proj: "gated-gelu",
+    decoder_start_token_id: 1,
+    initializer_factor: 2,
+  };
+  await writeTinyModel(workspace, "model", changes, "seq2seq-lm");
+  writePromptData(workspace);
+  const trained = await workspace.json(
+    ...["train", "--model", "model", "--task", "seq2seq-lm", "--data", "data.jsonl", "--targets", "q,v"],
+    ...["--steps", "10", "--batch-size", "12", "--learning-rate", "1e-2", "--out", "adapter"],
+  );
+  const written = fs.readFileSync(workspace.at("adapter", "adapter_config.json"), "utf8");
+  const configuration = JSON.parse(written) as unknown;
+  expect(configuration).toMatchObject({ task_type: "SEQ_2_SEQ_LM", target_modules: ["q", "v"] });
+  const lossOf = async (...words: string[]) => {
+    const { metrics, task } = await workspace.json("evaluate", ...words, "--data", "data.jsonl");
+    expect(task).toBe("seq2seq-lm");
+    return (metrics as Record<string, number>)["loss"]!;
+  };
+  expect(await lossOf(...withAdapter)).toBeLessThan(await lossOf("--model", "model"));
+  const words = ["--prompt", "food: bread", "--max-new-tokens", "5"];
+  const asked = await workspace.json("generate", ...withAdapter, ...words);
+  expect((asked["tokens"] as number[]).length).toBeGreaterThan(0);
+  const merged = await workspace.json("merge", ...withAdapter, "--out", "merged");
+  expect(merged["maxAbsLogitDifference"]).toBeLessThan(1e-4);
+  expect(merged["mergedModules"]).toBe(6);
+  expect((await workspace.json("generate", "--model", "merged", ...words))["text"]).toBe(asked["text"]);
+  const inspected = await workspace.json("inspect", "model");
+  expect(inspected["problems"]).toEqual([]);
+  expect(inspected["sizes"]).toMatchObject({ layers: 1, maximumPositions: null });
+  const step = ["bench", "step", "--model", "model", "--task", "seq2seq-lm", "--repeat", "1"];
+  expect((await workspace.json(...step, "--sequence-length", "16"))["tokensPerSecond"]).toBeGreaterThan(0);
+  const memory = ["memory", "--model", "model", "--task", "seq2seq-lm", "--targets", "q,v"];
+  expect((await workspace.json(...memory))["trainableParameters"]).toBe(trained["trainableParameters"]);
+});

@@ -1,6 +1,7 @@
 /** @file Reading recorded cases: tensors, JSON, and the comparison at the tolerances their README states. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { openSafetensors, readFloat32, readTensor } from "../../src/files/safetensors.ts";
 import type { TaskBatch } from "../../src/tasks/feeds.ts";
 import { elementCount, int64Tensor } from "../../src/tensor/tensor.ts";
@@ -84,6 +85,8 @@ export function floats(
   return { shape: tensor.shape, data: tensor.data };
 }
 
+const taskSchema = z.looseObject({ task: z.string() });
+
 /** A batch of `inputs.json`, or `undefined` where the case has none of that name. */
 export function readBatch(folder: string, name: string): TaskBatch | undefined {
   const inputs = readJson(join(folder, "inputs.json")) as Record<
@@ -101,6 +104,8 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
   const inputIds = tensor("input_ids");
   if (!inputIds) throw new CaseFailure(`${folder}: the batch "${name}" has no input_ids`);
   const labels = batch["labels"];
+  // Labels of an encoder-decoder are of a sequence of their own.
+  const isWritten = taskSchema.parse(readJson(join(folder, "case.json"))).task === "seq2seq-lm";
   const [rows = 0, length = 0] = inputIds.shape;
   const isPerToken = Array.isArray(labels?.[0]) && labels[0].length === length;
   const positions = (key: string) => (batch[key] ?? []) as number[];
@@ -112,13 +117,14 @@ export function readBatch(folder: string, name: string): TaskBatch | undefined {
       int64Tensor([rows, length], new Array<number>(elementCount([rows, length])).fill(1)),
     tokenTypeIds: tensor("token_type_ids"),
     positionIds: tensor("position_ids"),
-    labels: isPerToken ? tensor("labels") : undefined,
+    labels: isPerToken && !isWritten ? tensor("labels") : undefined,
     // A number for each label instead of each token: 1 where the label holds.
     labelSets:
-      labels && Array.isArray(labels[0]) && !isPerToken
+      labels && Array.isArray(labels[0]) && !isPerToken && !isWritten
         ? (labels as number[][]).map((row) => [...row.keys()].filter((label) => row[label] === 1))
         : undefined,
     spans: starts.length > 0 ? starts.map((start, row) => ({ start, end: ends[row] ?? 0 })) : undefined,
+    targets: isWritten ? tensor("labels") : undefined,
     classLabels: labels && !Array.isArray(labels[0]) ? (labels as number[]) : undefined,
   };
 }

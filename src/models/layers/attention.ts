@@ -27,7 +27,7 @@ export interface AttentionInputs {
   readonly causal: boolean;
   readonly window?: number | undefined;
   readonly softCap?: number | undefined;
-  /** [1 or batch, heads, length, length]: added to the scores of the keys after the first `pastKeys`. */
+  /** [1 or batch, heads, length, some]: added to the scores of the last keys; those in front get nothing. */
   readonly bias?: Value | undefined;
   /** Keys before the first query, which every query may see (a cache or a prefix). */
   readonly pastKeys: Dimension;
@@ -91,7 +91,7 @@ function attendRows(
 /** The rows of the call's bias as [1 or batch, groups, share, rows, keys]. */
 function scoreBias(
   builder: GraphBuilder,
-  { bias, key, pastKeys }: AttentionInputs,
+  { bias, key }: AttentionInputs,
   start: Dimension,
   end: Dimension,
   keyEnd: Dimension,
@@ -100,7 +100,8 @@ function scoreBias(
   const [batch = 0, heads = 0] = bias.shape;
   const groups = key.shape[1] ?? 0;
   const rows = builder.slice(bias, 2, start, end);
-  const columns = builder.slice(builder.pad(rows, 3, pastKeys, 0), 3, 0, keyEnd);
+  const inFront = subtractDimensions(key.shape[2] ?? 0, bias.shape[3] ?? 0);
+  const columns = builder.slice(builder.pad(rows, 3, inFront, 0), 3, 0, keyEnd);
   const share = divideDimensions(heads, groups) ?? 0;
   return builder.reshape(columns, [batch, groups, share, rows.shape[2] ?? 0, keyEnd]);
 }
