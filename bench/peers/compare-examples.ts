@@ -46,6 +46,7 @@ const help = `usage: tsx bench/peers/compare-examples.ts --data FILE --tokenizer
 
 const sideResult = z.looseObject({
   stepMilliseconds: z.array(z.number()).min(1),
+  processorMilliseconds: z.number(),
   losses: z.array(z.number()),
   supervisedTokens: z.number(),
   trainableParameters: z.number(),
@@ -160,6 +161,10 @@ function compare(flags: Flags, folder: string) {
         const theirs = summaryOf(results, batchSize);
         const ratios = {
           examplesPerSecond: pairedRatio(ours.examplesPerSecond, theirs.examplesPerSecond),
+          examplesPerProcessorSecond: pairedRatio(
+            ours.examplesPerProcessorSecond,
+            theirs.examplesPerProcessorSecond,
+          ),
           peakMemoryBytes: pairedRatio(ours.peakMemoryBytes, theirs.peakMemoryBytes),
         };
         return [dtype, { ...theirs, padding: results[0]?.padding, ratios }];
@@ -173,29 +178,40 @@ function summaryOf(results: readonly SideResult[], batchSize: number) {
     (1000 * batchSize * stepMilliseconds.length) / stepMilliseconds.reduce((sum, one) => sum + one, 0);
   return {
     examplesPerSecond: spread(results.map(perSecond)),
+    examplesPerProcessorSecond: spread(
+      results.map(
+        ({ stepMilliseconds, processorMilliseconds }) =>
+          (1000 * batchSize * stepMilliseconds.length) / processorMilliseconds,
+      ),
+    ),
     peakMemoryBytes: spread(results.map(({ peakMemoryBytes }) => peakMemoryBytes)),
     runs: results,
   };
 }
 
 function table({ date, machine: facts, versions, deltafit, peft }: ReturnType<typeof compare>): string {
-  const line = (name: string, examples: Spread, memory: Spread, ratio?: Spread) =>
+  const line = (name: string, side: ReturnType<typeof summaryOf>) =>
     [
-      name.padEnd(18),
-      examples.median.toFixed(2).padStart(12),
-      (memory.median / 1e6).toFixed(0).padStart(12),
-      ratio === undefined ? "" : ratio.median.toFixed(2).padStart(14),
-      ratio === undefined ? "" : `   ${ratio.all.map((one) => one.toFixed(2)).join(" ")}`,
+      name.padEnd(16),
+      side.examplesPerSecond.median.toFixed(2).padStart(14),
+      side.examplesPerProcessorSecond.median.toFixed(2).padStart(24),
+      (side.peakMemoryBytes.median / 1e6).toFixed(0).padStart(14),
     ].join("");
+  const pairs = ({ median, all }: Spread) =>
+    `${median.toFixed(2)} (${all.map((one) => one.toFixed(2)).join(" ")})`;
   return [
     `${date}  ${describeMachine(facts)}`,
     describeVersions(versions),
     "",
-    `${"median".padEnd(18)}${"examples/s".padStart(12)}${"memory, MB".padStart(12)}${"deltafit is x".padStart(14)}   pair by pair`,
-    line("deltafit", deltafit.examplesPerSecond, deltafit.peakMemoryBytes),
-    ...Object.entries(peft).map(([dtype, { examplesPerSecond, peakMemoryBytes, ratios }]) =>
-      line(`PEFT ${dtype}`, examplesPerSecond, peakMemoryBytes, ratios.examplesPerSecond),
-    ),
+    `${"median".padEnd(16)}${"examples/s".padStart(14)}${"a processor second".padStart(24)}${"memory, MB".padStart(14)}`,
+    line("deltafit", deltafit),
+    ...Object.entries(peft).map(([dtype, side]) => line(`PEFT ${dtype}`, side)),
+    "",
+    ...Object.entries(peft).flatMap(([dtype, { ratios }]) => [
+      `deltafit / PEFT ${dtype}, median and pair by pair:`,
+      `  examples/s ${pairs(ratios.examplesPerSecond)}`,
+      `  examples a processor second ${pairs(ratios.examplesPerProcessorSecond)}`,
+    ]),
   ].join("\n");
 }
 

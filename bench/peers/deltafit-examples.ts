@@ -27,6 +27,7 @@ const base = await openBase({ path: config, name: "shape", task: "causal-lm", ra
 const configuration = { ...loraDefaults, rank, alpha: 2 * rank, targets };
 const stepMilliseconds: number[] = [];
 let startMs = 0;
+let processorStart = process.cpuUsage();
 const tokens = examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
 const longest = Math.max(...examples.map(({ inputIds }) => inputIds.length));
 const counts = { examples: examples.length, tokens, supervisedTokens: 0, truncated: 0, longest };
@@ -55,10 +56,13 @@ const { losses, supervisedTokens, trainableParameters } = await fineTune({
     const nowMs = performance.now();
     // The first step warms up; the time between two ends holds all that a step costs the loop.
     if (event.step > 1) stepMilliseconds.push(nowMs - startMs);
+    else processorStart = process.cpuUsage();
     startMs = nowMs;
   },
 });
+const { user, system } = process.cpuUsage(processorStart);
+const processorMilliseconds = (user + system) / 1000;
 const peakMemoryBytes = process.resourceUsage().maxRSS * 1024;
 process.stdout.write(
-  `${JSON.stringify({ stepMilliseconds, losses, supervisedTokens, trainableParameters, peakMemoryBytes })}\n`,
+  `${JSON.stringify({ stepMilliseconds, processorMilliseconds, losses, supervisedTokens, trainableParameters, peakMemoryBytes })}\n`,
 );

@@ -6,7 +6,8 @@ padded on the right to its longest example and makes one update: forward, backwa
 The file of --batches is JSON: {"batches": [[{"inputIds": [...], "labels": [...]}, ...], ...]}; labels are at the
 positions of their tokens, -100 where nothing is trained on. The first batch warms up and is not timed.
 
-Prints one JSON object: `stepMilliseconds` (of the timed batches), `losses` and `supervisedTokens` (of all), `padding`
+Prints one JSON object: `stepMilliseconds` (of the timed batches), `processorMilliseconds` (of all threads, in all
+timed batches), `losses` and `supervisedTokens` (of all), `padding`
 (share of the positions), `peakMemoryBytes`, `trainableParameters`, `versions`.
 """
 
@@ -63,7 +64,10 @@ def main():
     optimiser = torch.optim.AdamW(trainable, lr=arguments.learning_rate)
 
     losses, milliseconds, positions, tokens, supervised = [], [], 0, 0, 0
+    processor_started = 0.0
     for examples in batches:
+        if len(losses) == 1:
+            processor_started = time.process_time()
         started = time.perf_counter()
         batch = padded(examples)
         loss = model(**batch).loss
@@ -78,6 +82,7 @@ def main():
         supervised += int((batch["labels"] != -100).sum())
     result = {
         "stepMilliseconds": milliseconds[1:],
+        "processorMilliseconds": (time.process_time() - processor_started) * 1000,
         "losses": losses,
         "supervisedTokens": supervised,
         "padding": 1 - tokens / positions,
