@@ -23,8 +23,8 @@ export type { ErrorCode } from "./errors.ts";
 // Models
 export { openBase } from "./base/base.ts";
 export type { Base, OpenBaseOptions } from "./base/base.ts";
-export { storageNames } from "./base/weight-storage.ts";
-export type { Storage } from "./base/weight-storage.ts";
+export { computeNames, storageNames } from "./base/weight-storage.ts";
+export type { Compute, Storage } from "./base/weight-storage.ts";
 export { knownModelTypes } from "./models/index.ts";
 export type { ForwardContext, Model, Task } from "./models/forward.ts";
 export { resolveAdapterFolder, resolveModelFolder } from "./files/hub.ts";

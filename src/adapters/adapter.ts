@@ -31,7 +31,7 @@ interface AdapterOf<Type extends MethodType> {
 export type Adapter<Type extends MethodType = MethodType> = { readonly [K in Type]: AdapterOf<K> }[Type];
 
 /** What an adapter must know of a base: also a module of the user's own has it. */
-export type AdaptableBase = Pick<Base, "modules" | "readRounded" | "newParameters" | "settings">;
+export type AdaptableBase = Pick<Base, "modules" | "read" | "readRounded" | "newParameters" | "settings">;
 
 export interface CreateAdapterOptions<Type extends MethodType> {
   readonly base: AdaptableBase;
@@ -59,7 +59,8 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
       entryValues(values, entryOfLayout).set(
         initial({
           random: keyedGenerator(seed, key),
-          base: (parameter) => base.readRounded(parameter),
+          // What is trained itself starts from the checkpoint's own values.
+          base: (parameter) => (parameter === key ? base.read(parameter) : base.readRounded(parameter)),
           earlier: (other) => entryValues(values, findEntry(adapter.layout, adapter.name, other)),
         }),
       );

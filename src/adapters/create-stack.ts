@@ -51,14 +51,15 @@ export function createAdapterStack({
 
 /** The base with parameters as adapters on it put them in place. */
 function withReplaced(base: AdaptableBase, frozen: readonly Adapter[]): AdaptableBase {
+  const replaced = (name: string): Float32Array | undefined => {
+    const adapter = frozen.findLast(({ layout }) => layout.entries.some(({ key }) => key === name));
+    return adapter && entryValues(adapter.values, findEntry(adapter.layout, adapter.name, name)).slice();
+  };
   return {
     modules: base.modules,
     newParameters: base.newParameters,
     settings: base.settings,
-    readRounded(name) {
-      const adapter = frozen.findLast(({ layout }) => layout.entries.some(({ key }) => key === name));
-      if (adapter === undefined) return base.readRounded(name);
-      return entryValues(adapter.values, findEntry(adapter.layout, adapter.name, name)).slice();
-    },
+    read: (name) => replaced(name) ?? base.read(name),
+    readRounded: (name) => replaced(name) ?? base.readRounded(name),
   };
 }

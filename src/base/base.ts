@@ -8,7 +8,7 @@ import { DeltafitError, internalError } from "../errors.ts";
 import { openCheckpoint } from "../files/checkpoint.ts";
 import type { Checkpoint, StoredTensor } from "../files/checkpoint.ts";
 import { withFourBitTensors } from "../files/four-bit-checkpoint.ts";
-import type { FourBitCheckpoint, FourBitTensor } from "../files/four-bit-checkpoint.ts";
+import type { FourBitCheckpoint } from "../files/four-bit-checkpoint.ts";
 import { readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
 import { completeConfiguration, createModel } from "../models/index.ts";
@@ -20,12 +20,10 @@ import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { keyedGenerator } from "./initial-values.ts";
-import { prepareForms } from "./prepared-forms.ts";
-import type { FormedMatrix } from "./prepared-forms.ts";
 import { contentKey, prepareWeights } from "./prepared-weights.ts";
 import { randomWeights } from "./random-weights.ts";
-import { arraysOf, formOf, numbersOf, storableMatrices } from "./weight-storage.ts";
-import type { Storage } from "./weight-storage.ts";
+import { storeMatrices } from "./stored-matrices.ts";
+import type { Compute, Storage } from "./weight-storage.ts";
 
 /** A base model, opened for a task. */
 export interface Base {
@@ -43,6 +41,8 @@ export interface Base {
   readonly newParameters: readonly string[];
   /** How frozen matrices are kept. */
   readonly storage: Storage;
+  /** How products with them are computed. */
+  readonly compute: Compute;
   /** Where a stored tensor lies: float32 values, or those of the form that the storage keeps it in. */
   locate(stored: string): WeightLocation;
   /** The checkpoint's values of a parameter as float32, by its own or its stored name, row-major. */
@@ -62,6 +62,8 @@ export interface OpenBaseOptions {
   readonly labelCount?: number | undefined;
   /** How frozen matrices are kept; by default as the checkpoint has them where it is quantised, else as float32. */
   readonly storage?: Storage | undefined;
+  /** How products with frozen matrices are computed; by default in float32. */
+  readonly compute?: Compute | undefined;
   /** Seed of random weights in place of a checkpoint. */
   readonly randomWeights?: number | undefined;
   /** Seed of a head that the checkpoint does not have. */
@@ -80,7 +82,8 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   const isStored = path.endsWith(".json") ? undefined : (tensor: string) => openedCheckpoint().tensors.has(tensor);
   const shape = weightSeed === undefined ? shapeOf(readConfiguration(path), options, isStored) : openShape(options).shape;
   const { configuration, model, modules } = shape;
-  const common = { name, ...shape };
+  const { compute = "float32" } = options;
+  const common = { name, compute, ...shape };
   const initialValue = (parameter: BaseParameter, seed: number) => newParameter(parameter, model, modules, seed);
   const parameters = new Map([...modules.parameters.values()].map((parameter) => [parameter.name, parameter]));
   const storedOf = (given: string) => parameters.get(given)?.stored ?? given;
@@ -88,17 +91,16 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   if (weightSeed !== undefined) {
     const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
     const { storage = "float32" } = options;
-    const formed = formedMatrices(modules, storage, (stored) => prepared.read(stored));
-    const formLocations = prepareForms(prepared.key, formed);
+    const matrices = await storeMatrices(modules, storage, compute, { key: () => prepared.key, read: (stored) => prepared.read(stored) });
     const read = (given: string) => prepared.read(storedOf(given));
     return {
       ...common,
       storage,
       folder: path.endsWith(".json") ? dirname(path) : path,
       newParameters: [],
-      locate: (stored) => formLocations.get(stored) ?? prepared.locate(stored),
+      locate: (stored) => ({ ...(matrices.locate(stored) ?? prepared.locate(stored)), products: matrices.products(stored) }),
       read,
-      readRounded: (given) => rounded(formed, storedOf(given)) ?? read(given),
+      readRounded: (given) => matrices.rounded(storedOf(given)) ?? read(given),
       source: undefined,
     };
   }
@@ -108,10 +110,17 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   const { nameOf, newParameters } = matchCheckpoint(checkpoint, model, modules);
   const missing = new Map(newParameters.map((parameter) => [parameter.stored, parameter]));
   const storage = options.storage ?? storageOf(checkpoint);
-  const formed = formedMatrices(modules, storage, (stored) => checkpoint.readFloat32(nameOf(stored)), (stored) => checkpoint.fourBit.get(nameOf(stored)));
-  const formKey = await contentKey("source", checkpoint, formed.map((matrix) => nameOf(matrix.name)));
-  const formLocations = prepareForms(formKey, formed);
-  const asFloat32 = storedParameters(modules).map(({ stored }) => stored).filter((stored) => !missing.has(stored) && !formLocations.has(stored));
+  const matrices = await storeMatrices(modules, storage, compute, {
+    key: (stored) => contentKey("source", checkpoint, stored.map(nameOf)),
+    read: (stored) => checkpoint.readFloat32(nameOf(stored)),
+    has: (stored) => !missing.has(stored),
+    fourBit: (stored) => checkpoint.fourBit.get(nameOf(stored)),
+    sixteenBit(stored, type) {
+      const tensor = checkpoint.tensors.get(nameOf(stored));
+      return tensor?.dtype === type ? { path: tensor.path, offset: tensor.offset, byteLength: tensor.byteLength, form: { kind: type } } : undefined;
+    },
+  });
+  const asFloat32 = storedParameters(modules).map(({ stored }) => stored).filter((stored) => !missing.has(stored) && !matrices.locate(stored));
   const prepared = await prepareWeights(checkpoint, asFloat32, nameOf);
   const read = (given: string) => {
     const stored = storedOf(given);
@@ -125,10 +134,10 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
     newParameters: newParameters.map((parameter) => parameter.name),
     locate(stored) {
       if (missing.has(stored)) throw untrainedHead(name, [...missing.keys()]);
-      return formLocations.get(stored) ?? prepared(stored);
+      return { ...(matrices.locate(stored) ?? prepared(stored)), products: matrices.products(stored) };
     },
     read,
-    readRounded: (given) => rounded(formed, storedOf(given)) ?? read(given),
+    readRounded: (given) => matrices.rounded(storedOf(given)) ?? read(given),
     source: { checkpoint, nameOf },
   };
 }
@@ -136,32 +145,6 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
 /** The storage that a checkpoint comes in. */
 function storageOf({ fourBit }: FourBitCheckpoint): Storage {
   return [...fourBit.values()][0]?.kind ?? "float32";
-}
-
-/**
- * The frozen matrices that a storage applies to, in their forms.
- * @param fourBitOf A matrix that the checkpoint has in four bits: its arrays serve as they are where they are of the kind asked for.
- */
-function formedMatrices(
-  modules: ModuleTable,
-  storage: Storage,
-  read: (stored: string) => Float32Array,
-  fourBitOf: (stored: string) => FourBitTensor | undefined = () => undefined,
-): FormedMatrix[] {
-  const form = formOf(storage);
-  if (!form) return [];
-  return storableMatrices(modules).map(({ stored, shape }) => {
-    const own = fourBitOf(stored);
-    if (own?.kind !== storage) return { name: stored, shape, form, arrays: arraysOf(form, () => read(stored)) };
-    const arrays = { values: () => own.read().packed, scales: () => own.read().scales };
-    return { name: stored, shape, form: { kind: own.kind, blockSize: own.blockSize }, arrays };
-  });
-}
-
-/** The numbers of a matrix in its form; `undefined` for what is kept as float32. */
-function rounded(formed: readonly FormedMatrix[], stored: string): Float32Array | undefined {
-  const matrix = formed.find(({ name }) => name === stored);
-  return matrix && numbersOf(matrix.form, matrix.arrays, elementCount(matrix.shape));
 }
 
 /** Outputs of heads that have as many whatever the data: a number, and the two ends of an answer. */

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { StreamedEntry } from "../files/safetensors-write.ts";
-import { partsOf } from "../graph/weight-form.ts";
+import { partsOf, storedPart } from "../graph/weight-form.ts";
 import type { PartName, WeightForm } from "../graph/weight-form.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { internalError } from "../errors.ts";
@@ -23,6 +23,8 @@ export interface FormedMatrix {
   readonly shape: readonly number[];
   readonly form: WeightForm;
   readonly arrays: FormArrays;
+  /** The numbers that the arrays stand for. */
+  readonly rounded: () => Float32Array;
 }
 
 /**
@@ -53,8 +55,7 @@ const partKey = (name: string, part: PartName): string => `${name}.${part}`;
 function entriesOf({ name, shape, form, arrays }: FormedMatrix): StreamedEntry[] {
   return Object.entries(partsOf(form, shape)).map(([part, type]) => ({
     name: `${name}.${part}`,
-    dtype: type.dtype,
-    shape: type.shape,
+    ...storedPart(type),
     *chunks() {
       const array = part === "scales" ? arrays.scales() : arrays.values();
       yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

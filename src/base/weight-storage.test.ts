@@ -3,9 +3,11 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
-import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
+import { writeSafetensors } from "../files/safetensors-write.ts";
+import { bytesPerElement, elementCount, float32Tensor } from "../tensor/tensor.ts";
+import { openBase, storedParameters } from "./base.ts";
 import type { Base } from "./base.ts";
-import { savedBytes, storageNames } from "./weight-storage.ts";
+import { isSixteenBit, savedBytes, storageNames } from "./weight-storage.ts";
 
 let scratch = scratchFolder();
 beforeEach(() => {
@@ -27,14 +29,15 @@ test("float32 is what is kept where nothing else is asked for", async () => {
 });
 
 describe.each(storageNames.filter((name) => name !== "float32"))("%s", (storage) => {
-  test("keeps the matrices of linear layers, and neither tables, norms nor the output", async () => {
+  test("keeps the matrices of linear layers; tables and the output in 16 bits alone; no norms", async () => {
     const base = await tinyBase(scratch.path, { storage });
     expect(base.storage).toBe(storage);
     expect(new Set(formed(base).map((name) => name.replace(/^.*\.\d+\./, "")))).toEqual(
       new Set(
         ["q", "k", "v", "o"]
           .map((name) => `self_attn.${name}_proj.weight`)
-          .concat(["gate", "up", "down"].map((name) => `mlp.${name}_proj.weight`)),
+          .concat(["gate", "up", "down"].map((name) => `mlp.${name}_proj.weight`))
+          .concat(isSixteenBit(storage) ? ["model.embed_tokens.weight", "lm_head.weight"] : []),
       ),
     );
   });
@@ -74,9 +77,43 @@ describe.each(storageNames.filter((name) => name !== "float32"))("%s", (storage)
   });
 });
 
-test("shared tables and classifiers stay float32", async () => {
+test("shared tables and classifiers stay float32 in fewer than 16 bits", async () => {
   const tied = await tinyBase(scratch.path, { storage: "nf4", configuration: { tie_word_embeddings: true } });
   expect(tied.locate("model.embed_tokens.weight").form).toBeUndefined();
   const classifier = await tinyBase(scratch.path, { storage: "nf4", task: "classification" });
   expect(classifier.locate("score.weight").form).toBeUndefined();
+});
+
+test("a checkpoint in the 16 bits asked for is read from where it is", async () => {
+  const plain = await tinyBase(scratch.path);
+  const folder = join(scratch.path, "model");
+  fs.mkdirSync(folder);
+  fs.copyFileSync(join(scratch.path, "config.json"), join(folder, "config.json"));
+  const entries = storedParameters(plain.modules).map(({ stored, shape }) => ({
+    name: stored,
+    tensor: float32Tensor(shape, plain.read(stored)),
+    storedAs: "bfloat16" as const,
+  }));
+  writeSafetensors(join(folder, "model.safetensors"), entries);
+  const base = await openBase({ path: folder, task: "causal-lm", storage: "bfloat16" });
+  expect(base.locate(matrix)).toMatchObject({
+    path: join(folder, "model.safetensors"),
+    form: { kind: "bfloat16" },
+  });
+  expect(base.locate("model.norm.weight").form).toBeUndefined();
+  expect(base.readRounded(matrix)).toEqual(base.read(matrix));
+});
+
+test("products in eight bits have every layer's matrix twice, the output's as well, but not a classifier's", async () => {
+  const base = await tinyBase(scratch.path, { compute: "int8", configuration: { tie_word_embeddings: true } });
+  const { products, form } = base.locate("model.embed_tokens.weight");
+  expect([form, products?.byRow.form, products?.byColumn.form]).toEqual([
+    undefined,
+    { kind: "int8", axis: 0 },
+    { kind: "int8", axis: 1 },
+  ]);
+  expect(base.locate(matrix).products).toBeDefined();
+  expect(base.locate("model.norm.weight").products).toBeUndefined();
+  const classifier = await tinyBase(scratch.path, { compute: "int8", task: "classification" });
+  expect(classifier.locate("score.weight").products).toBeUndefined();
 });

@@ -2,18 +2,27 @@
  * @file How frozen matrices of a base are kept: which of them, in which form, and the arrays of a form from float32
  * numbers and back. Knows no files.
  */
-import { partsOf } from "../graph/weight-form.ts";
+import { partsOf, storedPart } from "../graph/weight-form.ts";
 import type { WeightForm } from "../graph/weight-form.ts";
 import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
-import { blockScales, dequantiseBlocks, packBlocks } from "../tensor/four-bit-blocks.ts";
+import type { LinearSite } from "../models/forward.ts";
+import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
+import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
+import { dequantiseInt4, dequantiseInt8, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
 
 /**
- * What frozen matrices are kept as. `nf4` and `fp4` are bitsandbytes' four bits a number in blocks of 64.
+ * What frozen matrices are kept as. `int8` has one scale for each output of a layer, `nf4` and `fp4` are
+ * bitsandbytes' four bits a number in blocks of 64, `int4` has one scale for each 32 inputs of an output.
  */
-export const storageNames = ["float32", "nf4", "fp4"] as const;
+export const storageNames = ["float32", "bfloat16", "float16", "int8", "nf4", "fp4", "int4"] as const;
 
 export type Storage = (typeof storageNames)[number];
+
+/** How products with frozen matrices are computed. `int8`: in whole numbers of eight bits, in both directions. */
+export const computeNames = ["float32", "int8"] as const;
+
+export type Compute = (typeof computeNames)[number];
 
 /** A frozen matrix that the storage applies to. */
 export interface StorableMatrix extends BaseParameter {
@@ -21,29 +30,68 @@ export interface StorableMatrix extends BaseParameter {
   readonly rowsAreOutputs: boolean;
 }
 
+/** In 16 bits rows can be looked up, and what is trained can start from what is stored. */
+export const isSixteenBit = (storage: Storage): boolean => storage === "bfloat16" || storage === "float16";
+
 /**
- * The matrices a storage applies to: those of the linear layers. Tables that tokens are looked up in, what shares a
- * tensor with them, and the layer that yields the task's result stay float32, as transformers leaves them.
+ * The matrices a storage applies to: those of the linear layers. In 16 bits, tables that tokens are looked up in and the
+ * output embedding are among them; in fewer, these stay float32, as transformers leaves them. A classifier's layers
+ * are trained.
  */
-export function storableMatrices(modules: ModuleTable): StorableMatrix[] {
+export function storableMatrices(modules: ModuleTable, storage: Storage): StorableMatrix[] {
+  if (storage === "float32") return [];
+  const isHead = (path: string) => modules.headModules.some((head) => `${path}.`.startsWith(`${head}.`));
+  const tables = isSixteenBit(storage) ? [...modules.embeddings.keys()] : [];
   const users = new Map<string, number>();
   for (const { stored } of modules.parameters.values()) users.set(stored, (users.get(stored) ?? 0) + 1);
-  const isHead = (path: string) => modules.headModules.some((head) => `${path}.`.startsWith(`${head}.`));
-  return [...modules.linears.values()].flatMap(({ path, isOutput, layout }) => {
-    const parameter = modules.parameters.get(`${path}.weight`);
-    if (!parameter || isOutput || isHead(path) || users.get(parameter.stored) !== 1) return [];
-    return [{ ...parameter, rowsAreOutputs: layout === "out-in" }];
+  const layers = [...modules.linears.values()].flatMap(({ path, isOutput, layout }) => {
+    const stored = modules.parameters.get(`${path}.weight`)?.stored ?? "";
+    const isShared = users.get(stored) !== 1;
+    if (!isSixteenBit(storage) && (isOutput || isShared || isHead(path))) return [];
+    return [{ path, rowsAreOutputs: layout === "out-in" }];
   });
+  const matrices = new Map<string, StorableMatrix>();
+  for (const { path, rowsAreOutputs } of [...tables.map((path) => ({ path, rowsAreOutputs: true })), ...layers]) {
+    const parameter = modules.parameters.get(`${path}.weight`);
+    if (parameter && !matrices.has(parameter.stored)) matrices.set(parameter.stored, { ...parameter, rowsAreOutputs });
+  }
+  return [...matrices.values()];
 }
 
+/** The matrices that products in eight bits apply to: those of all linear layers but a classifier's, which are trained. */
+export function productMatrices(modules: ModuleTable): BaseParameter[] {
+  const isClassifier = ({ isOutput, out }: LinearSite) => isOutput && !outputsTokens(modules, out);
+  const matrices = new Map<string, BaseParameter>();
+  for (const site of modules.linears.values()) {
+    const parameter = modules.parameters.get(`${site.path}.weight`);
+    if (parameter && !isClassifier(site)) matrices.set(parameter.stored, parameter);
+  }
+  return [...matrices.values()];
+}
+
+/** Whether an output layer predicts tokens: as wide as the table they are looked up in. */
+function outputsTokens({ embeddings, tokenEmbedding = "" }: ModuleTable, width: number): boolean {
+  return embeddings.get(tokenEmbedding)?.rows === width;
+}
+
+/** Neighbours along a row of inputs that share a scale in four bits. */
+const int4GroupSize = 32;
+
 /** The form of a matrix under a storage; `undefined` for float32. */
-export function formOf(storage: Storage): WeightForm | undefined {
+export function formOf(storage: Storage, { rowsAreOutputs }: Pick<StorableMatrix, "rowsAreOutputs">): WeightForm | undefined {
   switch (storage) {
     case "float32":
       return undefined;
     case "nf4":
     case "fp4":
       return { kind: storage, blockSize: 64 };
+    case "bfloat16":
+    case "float16":
+      return { kind: storage };
+    case "int8":
+      return { kind: "int8", axis: rowsAreOutputs ? 0 : 1 };
+    case "int4":
+      return { kind: "int4", axis: rowsAreOutputs ? 1 : 0, blockSize: int4GroupSize };
   }
 }
 
@@ -52,35 +100,72 @@ export function formOf(storage: Storage): WeightForm | undefined {
  * @param trained Names of parameters that are trained, and so not kept frozen at all.
  */
 export function savedBytes(modules: ModuleTable, storage: Storage, trained: ReadonlySet<string>): number {
-  return storableMatrices(modules).reduce((sum, { name, shape }) => {
-    const form = formOf(storage);
+  return storableMatrices(modules, storage).reduce((sum, matrix) => {
+    const { name, shape } = matrix;
+    const form = formOf(storage, matrix);
     if (!form || trained.has(name)) return sum;
-    const kept = Object.values(partsOf(form, shape)).reduce(
-      (bytes, part) => bytes + elementCount(part.shape) * bytesPerElement[part.dtype],
-      0,
-    );
+    const kept = Object.values(partsOf(form, shape))
+      .map(storedPart)
+      .reduce((bytes, part) => bytes + elementCount(part.shape) * bytesPerElement[part.dtype], 0);
     return sum + elementCount(shape) * bytesPerElement.float32 - kept;
   }, 0);
 }
 
 /** The arrays of a matrix in a form, each made when it is asked for. */
 export interface FormArrays {
-  readonly values: () => Uint8Array;
+  readonly values: () => Uint8Array | Int8Array | Uint16Array;
   readonly scales: () => Float32Array;
 }
 
+const noScales = (): Float32Array => new Float32Array(0);
+
 /** Rounds a matrix to a form. */
-export function arraysOf({ kind, blockSize }: WeightForm, read: () => Float32Array): FormArrays {
-  return {
-    values() {
-      const numbers = read();
-      return packBlocks(numbers, blockScales(numbers, blockSize), blockSize, kind);
-    },
-    scales: () => blockScales(read(), blockSize),
-  };
+export function arraysOf(form: WeightForm, shape: readonly number[], read: () => Float32Array): FormArrays {
+  const [rows = 0, columns = 0] = shape;
+  switch (form.kind) {
+    case "nf4":
+    case "fp4":
+      return {
+        values() {
+          const numbers = read();
+          return packBlocks(numbers, blockScales(numbers, form.blockSize), form.blockSize, form.kind);
+        },
+        scales: () => blockScales(read(), form.blockSize),
+      };
+    case "bfloat16":
+      return { values: () => narrowToBfloat16(read()), scales: noScales };
+    case "float16":
+      return { values: () => narrowToFloat16(read()), scales: noScales };
+    case "int8": {
+      const quantise = () => quantiseInt8(read(), [rows, columns], form.axis);
+      return { values: () => quantise().integers, scales: () => quantise().scales };
+    }
+    case "int4": {
+      const quantise = () => quantiseInt4(read(), [rows, columns], form.axis, form.blockSize);
+      return { values: () => packInt4(quantise().integers), scales: () => quantise().scales };
+    }
+  }
 }
 
-/** The numbers that a matrix of `count` numbers in a form stands for. */
-export function numbersOf({ kind, blockSize }: WeightForm, arrays: FormArrays, count: number): Float32Array {
-  return dequantiseBlocks({ packed: arrays.values(), scales: arrays.scales() }, count, blockSize, kind);
+/** The numbers that a matrix of the form stands for after rounding. */
+export function roundTo(form: WeightForm, shape: readonly number[], numbers: Float32Array): Float32Array {
+  const [rows = 0, columns = 0] = shape;
+  switch (form.kind) {
+    case "nf4":
+    case "fp4": {
+      const { blockSize, kind } = form;
+      return dequantiseBlocks(quantiseBlocks(numbers, blockSize, kind), numbers.length, blockSize, kind);
+    }
+    case "bfloat16":
+      return widenBfloat16(narrowToBfloat16(numbers));
+    case "float16":
+      return widenFloat16(narrowToFloat16(numbers));
+    case "int8":
+      return dequantiseInt8(quantiseInt8(numbers, [rows, columns], form.axis), [rows, columns], form.axis);
+    case "int4": {
+      const { axis, blockSize } = form;
+      const quantised = quantiseInt4(numbers, [rows, columns], axis, blockSize);
+      return dequantiseInt4(quantised, [rows, columns], axis, blockSize);
+    }
+  }
 }

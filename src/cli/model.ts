@@ -51,14 +51,14 @@ function hubOptions(terminal: Terminal): HubOptions {
 }
 
 /** How a model is opened, besides what it is opened for. */
-export type StorageOptions = Pick<OpenBaseOptions, "storage">;
+export type StorageOptions = Pick<OpenBaseOptions, "storage" | "compute">;
 
 export function openModel(
   { path, name, randomWeights }: FoundModel,
   task: Task,
-  { labelCount, storage }: StorageOptions & { readonly labelCount?: number | undefined } = {},
+  { labelCount, storage, compute }: StorageOptions & { readonly labelCount?: number | undefined } = {},
 ): Promise<Base> {
-  return openBase({ path, name, task, labelCount, randomWeights, storage });
+  return openBase({ path, name, task, labelCount, randomWeights, storage, compute });
 }
 
 /** The tokenizer in the model's folder. @throws DeltafitError `tokenizer-mismatch` where it has ids beyond the model's. */

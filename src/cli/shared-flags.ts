@@ -14,7 +14,7 @@ import {
   withDefault,
 } from "./flags.ts";
 import type { FlagTable, Kind } from "./flags.ts";
-import { storageNames } from "../base/weight-storage.ts";
+import { computeNames, storageNames } from "../base/weight-storage.ts";
 import type { Task } from "../models/forward.ts";
 import { methodNames } from "./methods.ts";
 import type { MethodName } from "./methods.ts";
@@ -141,6 +141,12 @@ export const storageFlags = {
     "how frozen matrices are kept",
     "as the checkpoint has them if it is quantised, else float32",
   ),
+  compute: withDefault(
+    choice(computeNames),
+    machineGroup,
+    "float32",
+    "how products with frozen matrices are computed",
+  ),
 } satisfies FlagTable;
 
 export const machineFlags = {
@@ -148,10 +154,4 @@ export const machineFlags = {
   recompute: switched(machineGroup, "compute layers again in the backward pass, for less memory"),
   device: withDefault(choice(["cpu"], soFar), machineGroup, "cpu", "where the model runs"),
   ...storageFlags,
-  compute: withDefault(
-    choice(["float32"], soFar),
-    machineGroup,
-    "float32",
-    "how products with them are computed",
-  ),
 } satisfies FlagTable;

@@ -114,10 +114,10 @@ async function withLabelCount(
   base: Base,
   model: FoundModel,
   { labels }: Dataset,
-  { storage }: StorageOptions,
+  { storage, compute }: StorageOptions,
 ): Promise<Base> {
   if (labels === undefined || labels.count === base.settings.labelCount) return base;
-  return openModel(model, base.settings.task, { labelCount: labels.count, storage });
+  return openModel(model, base.settings.task, { labelCount: labels.count, storage, compute });
 }
 
 /** The data that --eval-data names, else what a data folder holds for it. */

@@ -217,6 +217,7 @@ function settingsOf(options: FineTuneOptions, graph: string): TrainingState["set
     method: hashText(JSON.stringify(trainedAdapters(options).map(({ configuration }) => configuration))),
     graph,
     storage: base.storage,
+    compute: base.compute,
   };
 }
 

@@ -107,6 +107,11 @@ export class GraphBuilder {
   /** Inverses of square matrices [.., n, n]. */
   inverse = (x: Value): Value => this.#apply("Inverse", {}, [x]);
 
+  rowScale = (x: Value): Value => this.#apply("RowScale", {}, [x]);
+  quantizeRows = (x: Value, scale: Value): Value => this.#apply("QuantizeRows", {}, [x, scale]);
+  quantizedGemm = (x: Value, w: Value, transB: boolean): Value =>
+    this.#apply("QuantizedGemm", { transB }, [x, w]);
+
   reshape(x: Value, shape: Shape): Value {
     if (sameShape(x.shape, shape)) return x;
     const source = isOperation(x.node, "Reshape") ? x.node.inputs[0] : undefined;

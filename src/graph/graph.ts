@@ -54,6 +54,13 @@ export interface OperationAttributes {
   /** Inverses of the square matrices of the last two axes. */
   Inverse: NoAttributes;
 
+  /** The largest magnitude of each row of a matrix / 127, and never zero: [rows, 1]. */
+  RowScale: NoAttributes;
+  /** Rows divided by their scales, rounded and moved to 0 ... 255 around 128: uint8. */
+  QuantizeRows: NoAttributes;
+  /** (x - 128) W or (x - 128) W^T for x of `QuantizeRows` and W in eight bits: float32. */
+  QuantizedGemm: { readonly transB: boolean };
+
   Reshape: { readonly shape: Shape };
   Transpose: { readonly permutation: readonly number[] };
   Concat: { readonly axis: number };

@@ -1,22 +1,27 @@
-/** @file Rewrites a graph so that frozen matrices are kept in other forms than float32. Knows neither files nor a runtime. */
+/**
+ * @file Makes a graph ready for weights as they are kept: matrices in other forms than float32, and products with them in
+ * whole numbers where these were prepared. Knows neither files nor a runtime.
+ */
 import { internalError } from "../errors.ts";
 import { GraphBuilder } from "./builder.ts";
 import { graphOf, isOperation, nodesOf } from "./graph.ts";
 import type { Graph, Node, Value } from "./graph.ts";
 import type { WeightForm } from "./weight-form.ts";
 
-/**
- * The same graph over weights in the forms that `formOf` names, by the weights' names; float32 where it names none.
- * The graph itself where nothing changes.
- */
-export function withWeightForms(graph: Graph, formOf: (name: string) => WeightForm | undefined): Graph {
-  const forms = new Map(
-    nodesOf(graph, "Weight").flatMap(({ attributes: { name } }) => {
-      const form = formOf(name);
-      return form ? [[name, form] as const] : [];
-    }),
+/** How one weight is kept. */
+export interface KeptWeight {
+  /** Left out for float32. */
+  readonly form?: WeightForm | undefined;
+  /** Whether products read it in eight bits, with a scale for each row and for each column. */
+  readonly hasProducts: boolean;
+}
+
+/** The same graph over weights as they are kept, up to their rounding; the graph itself where nothing changes. */
+export function overKeptWeights(graph: Graph, keptAs: (name: string) => KeptWeight): Graph {
+  const kept = new Map(
+    nodesOf(graph, "Weight").map(({ attributes: { name } }) => [name, keptAs(name)] as const),
   );
-  if (forms.size === 0) return graph;
+  if ([...kept.values()].every(({ form, hasProducts }) => !form && !hasProducts)) return graph;
   const builder = new GraphBuilder();
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value): Value => {
@@ -25,10 +30,11 @@ export function withWeightForms(graph: Graph, formOf: (name: string) => WeightFo
     return copy;
   };
   for (const node of graph.nodes) {
-    const copy = copyNode(builder, node, forms, copyOf);
+    const product = quantisedProduct(builder, node, kept, copyOf);
+    const copied = product ? [product] : copyNode(builder, node, kept, copyOf).outputs;
     for (const [index, output] of node.outputs.entries()) {
-      const copied = copy.outputs[index];
-      if (copied) copies.set(output, copied);
+      const copy = copied[index];
+      if (copy) copies.set(output, copy);
     }
   }
   return graphOf(graph.outputs.map(({ name, value }) => ({ name, value: copyOf(value) })));
@@ -37,7 +43,7 @@ export function withWeightForms(graph: Graph, formOf: (name: string) => WeightFo
 function copyNode(
   builder: GraphBuilder,
   node: Node,
-  forms: ReadonlyMap<string, WeightForm>,
+  kept: ReadonlyMap<string, KeptWeight>,
   copyOf: (value: Value) => Value,
 ): Node {
   const [output] = node.outputs;
@@ -47,10 +53,35 @@ function copyNode(
     return builder.constant(output.dtype, output.shape.map(Number), node.attributes.data).node;
   if (output && isOperation(node, "Weight")) {
     const { name } = node.attributes;
-    return builder.weight(name, output.shape.map(Number), forms.get(name)).node;
+    return builder.weight(name, output.shape.map(Number), kept.get(name)?.form).node;
   }
   return builder.copy(
     node,
     node.inputs.map((input) => input && copyOf(input)),
   );
+}
+
+/**
+ * x W or x W^T + C in whole numbers, for a row of x for each of a number of tokens that is known at run time; products of a
+ * method's own matrices with W are few and stay exact.
+ */
+function quantisedProduct(
+  builder: GraphBuilder,
+  node: Node,
+  kept: ReadonlyMap<string, KeptWeight>,
+  copyOf: (value: Value) => Value,
+): Value | undefined {
+  if (!isOperation(node, "Gemm")) return undefined;
+  const [x, w, c] = node.inputs;
+  const { alpha, beta, transA, transB } = node.attributes;
+  if (!x || !w || transA || alpha !== 1 || typeof x.shape[0] !== "string") return undefined;
+  if (!isOperation(w.node, "Weight") || kept.get(w.node.attributes.name)?.hasProducts !== true)
+    return undefined;
+  const form: WeightForm = { kind: "int8", axis: transB ? 0 : 1 };
+  const matrix = builder.weight(w.node.attributes.name, w.shape.map(Number), form);
+  const rows = copyOf(x);
+  const scale = builder.rowScale(rows);
+  const product = builder.quantizedGemm(builder.quantizeRows(rows, scale), matrix, transB);
+  const scaled = builder.multiply(product, scale);
+  return c ? builder.add(scaled, builder.scale(copyOf(c), beta)) : scaled;
 }

@@ -3,36 +3,76 @@
  * A value of the graph is the same matrix in every form, up to rounding; only whoever writes the graph for a runtime
  * looks at the form. Knows no files.
  */
-import type { DataType } from "../tensor/tensor.ts";
-import type { FourBitKind } from "../tensor/four-bit-blocks.ts";
 import { blockCount } from "../tensor/four-bit-blocks.ts";
+import type { FourBitKind } from "../tensor/four-bit-blocks.ts";
+import { int4ScaleShape } from "../tensor/integer-groups.ts";
+import type { StoredDataType } from "../tensor/tensor.ts";
 
 /** A form other than float32 numbers in the matrix's own order. */
-export interface FourBitForm {
-  readonly kind: FourBitKind;
-  /** Consecutive numbers that share a scale. */
-  readonly blockSize: number;
-}
-
-export type WeightForm = FourBitForm;
-
-/** Element types of arrays that forms consist of. */
-export type PartType = DataType;
-
-/** One array of a stored matrix. */
-export interface WeightPart {
-  readonly dtype: PartType;
-  readonly shape: readonly number[];
-}
+export type WeightForm =
+  | {
+      readonly kind: FourBitKind;
+      /** Consecutive numbers that share a scale. */
+      readonly blockSize: number;
+    }
+  | { readonly kind: "bfloat16" | "float16" }
+  | {
+      readonly kind: "int8";
+      /** 0 for one scale a row, 1 for one a column. */
+      readonly axis: 0 | 1;
+    }
+  | {
+      readonly kind: "int4";
+      /** The axis along which neighbours share a scale. */
+      readonly axis: 0 | 1;
+      readonly blockSize: number;
+    };
 
 /** Names of a form's arrays: its numbers, and what they are multiplied by. */
 export type PartName = "values" | "scales";
 
+/** One array of a stored matrix. */
+export interface WeightPart {
+  /** Element type in ONNX. */
+  readonly type: "float32" | "bfloat16" | "float16" | "uint8" | "int8" | "int4";
+  readonly shape: readonly number[];
+}
+
 /** The arrays that a matrix consists of in a form. */
-export function partsOf(form: WeightForm, shape: readonly number[]): Readonly<Record<PartName, WeightPart>> {
-  const count = shape.reduce((product, extent) => product * extent, 1);
-  return {
-    values: { dtype: "uint8", shape: [Math.ceil(count / 2)] },
-    scales: { dtype: "float32", shape: [blockCount(count, form.blockSize)] },
-  };
+export function partsOf(
+  form: WeightForm,
+  shape: readonly number[],
+): Readonly<Partial<Record<PartName, WeightPart>> & Record<"values", WeightPart>> {
+  const [rows = 0, columns = 0] = shape;
+  const count = rows * columns;
+  switch (form.kind) {
+    case "nf4":
+    case "fp4":
+      return {
+        values: { type: "uint8", shape: [Math.ceil(count / 2)] },
+        scales: { type: "float32", shape: [blockCount(count, form.blockSize)] },
+      };
+    case "bfloat16":
+    case "float16":
+      return { values: { type: form.kind, shape } };
+    case "int8":
+      return {
+        values: { type: "int8", shape },
+        scales: { type: "float32", shape: [form.axis === 0 ? rows : columns] },
+      };
+    case "int4":
+      return {
+        values: { type: "int4", shape },
+        scales: { type: "float32", shape: int4ScaleShape([rows, columns], form.axis, form.blockSize) },
+      };
+  }
+}
+
+/** How an array is stored in a file: two integers of four bits share a byte. */
+export function storedPart({ type, shape }: WeightPart): {
+  readonly dtype: StoredDataType;
+  readonly shape: readonly number[];
+} {
+  if (type !== "int4") return { dtype: type, shape };
+  return { dtype: "uint8", shape: [Math.ceil(shape.reduce((product, extent) => product * extent, 1) / 2)] };
 }

@@ -4,7 +4,7 @@
  */
 import { internalError } from "../errors.ts";
 import type { DataType } from "../tensor/tensor.ts";
-import { bytesPerElement } from "../tensor/tensor.ts";
+import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import { termsOf } from "../graph/dimension.ts";
 import type { Dimension } from "../graph/dimension.ts";
 import { attributeText, isOperation, nodesOf } from "../graph/graph.ts";
@@ -14,8 +14,8 @@ import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/ope
 import { operationOf } from "../graph/operations/index.ts";
 import { lowerStoredValue, storedMatrix } from "../graph/operations/stored-matrix.ts";
 import type { StoredMatrix } from "../graph/operations/stored-matrix.ts";
-import { partsOf } from "../graph/weight-form.ts";
-import type { PartName } from "../graph/weight-form.ts";
+import { partsOf, storedPart } from "../graph/weight-form.ts";
+import type { PartName, WeightForm, WeightPart } from "../graph/weight-form.ts";
 import { attributeType, encodeModel, externalLocation } from "./schema.ts";
 import type { AttributeMessage, NodeMessage, TensorMessage, ValueInfoMessage } from "./schema.ts";
 
@@ -31,15 +31,24 @@ const operatorSet = 23;
 const irVersion = 10;
 
 /** Says where a weight's float32 values lie, or one array of a weight that the graph keeps in another form. */
-export type LocateWeight = (name: string, part?: PartName) => ExternalTensor;
+export type LocateWeight = (name: string, form?: WeightForm, part?: PartName) => ExternalTensor;
+
+export interface WriteOptions {
+  /**
+   * Whether float32 weights may be given at a run in place of the file's: a runtime then takes them for no constants,
+   * and neither packs nor folds them.
+   */
+  readonly overridableWeights?: boolean;
+}
 
 /** The bytes of an .onnx file. */
-export function writeOnnx(graph: Graph, locate: LocateWeight): Uint8Array {
-  return new ModelWriter(graph, locate).write();
+export function writeOnnx(graph: Graph, locate: LocateWeight, options: WriteOptions = {}): Uint8Array {
+  return new ModelWriter(graph, options, locate).write();
 }
 
 class ModelWriter {
   readonly #graph: Graph;
+  readonly #options: WriteOptions;
   readonly #locate: LocateWeight;
   readonly #used = new Set<Value>();
   readonly #names = new Map<Value, string>();
@@ -55,8 +64,9 @@ class ModelWriter {
   #intermediates = 0;
   readonly #intermediateTypes: ValueInfoMessage[] = [];
 
-  constructor(graph: Graph, locate: LocateWeight) {
+  constructor(graph: Graph, options: WriteOptions, locate: LocateWeight) {
     this.#graph = graph;
+    this.#options = options;
     this.#locate = locate;
     for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
     for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")])
@@ -112,7 +122,11 @@ class ModelWriter {
       // As float32 numbers such a weight exists only where something needs it so.
       if (form) return;
       this.#names.set(output, name);
-      this.#initializers.set(name, externalWeight(output, name, this.#locate(name)));
+      if (this.#options.overridableWeights === true) this.#inputs.push(valueInfo(name, output));
+      const dims = output.shape.map((extent) => numeric(extent, `the weight ${name}`));
+      const byteLength = elementCount(dims) * bytesPerElement[output.dtype];
+      const external = { type: onnxDataType[output.dtype], dims, byteLength };
+      this.#initializers.set(name, externalTensor(name, external, this.#locate(name)));
     } else if (output && isOperation(node, "Constant")) {
       const shape = output.shape.map((extent) => numeric(extent, "a literal"));
       this.#names.set(output, this.#constant(output.dtype, shape, node.attributes.data));
@@ -168,12 +182,14 @@ class ModelWriter {
 
   #weightPart({ attributes: { name, form }, outputs: [output] }: Node<"Weight">, part: PartName): string {
     if (!form || !output) throw internalError(`the weight ${name} is kept in no form.`);
-    const partName = this.#fresh(`${name}.${part}`);
-    const type = partsOf(
-      form,
-      output.shape.map((extent) => numeric(extent, `the weight ${name}`)),
-    )[part];
-    this.#initializers.set(partName, externalWeight(type, partName, this.#locate(name, part)));
+    const partName = this.#fresh(`${name}.${form.kind}${"axis" in form ? form.axis : ""}.${part}`);
+    const shape = output.shape.map((extent) => numeric(extent, `the weight ${name}`));
+    const array = partsOf(form, shape)[part];
+    if (!array) throw internalError(`the weight ${name} has no ${part} as ${form.kind}.`);
+    const { dtype, shape: storedShape } = storedPart(array);
+    const byteLength = elementCount(storedShape) * bytesPerElement[dtype];
+    const external = { type: onnxPartType[array.type], dims: array.shape, byteLength };
+    this.#initializers.set(partName, externalTensor(partName, external, this.#locate(name, form, part)));
     return partName;
   }
 
@@ -302,20 +318,37 @@ function trimEnd(names: readonly string[]): string[] {
   return names.slice(0, last + 1);
 }
 
-function externalWeight(value: ValueType, name: string, location: ExternalTensor): TensorMessage {
-  const { file, offset, byteLength } = location;
-  const dims = value.shape.map((extent) => numeric(extent, `the weight ${name}`));
-  const expected = dims.reduce((a, b) => a * b, 1) * bytesPerElement[value.dtype];
-  if (expected !== byteLength)
-    throw internalError(`the weight ${name} should have ${expected} bytes, but has ${byteLength}.`);
+/** ONNX's numbers for element types of the arrays that stored matrices consist of. */
+const onnxPartType: Readonly<Record<WeightPart["type"], number>> = {
+  float32: onnxDataType.float32,
+  uint8: onnxDataType.uint8,
+  int8: onnxDataType.int8,
+  float16: 10,
+  bfloat16: 16,
+  int4: 22,
+};
+
+function externalTensor(
+  name: string,
+  {
+    type,
+    dims,
+    byteLength,
+  }: { readonly type: number; readonly dims: readonly number[]; readonly byteLength: number },
+  location: ExternalTensor,
+): TensorMessage {
+  if (byteLength !== location.byteLength)
+    throw internalError(
+      `the weight ${name} should have ${byteLength} bytes, but has ${location.byteLength}.`,
+    );
   return {
     name,
-    data_type: onnxDataType[value.dtype],
+    data_type: type,
     dims,
     data_location: externalLocation,
     external_data: [
-      { key: "location", value: file },
-      { key: "offset", value: String(offset) },
+      { key: "location", value: location.file },
+      { key: "offset", value: String(location.offset) },
       { key: "length", value: String(byteLength) },
     ],
   };

@@ -7,13 +7,14 @@ import { DeltafitError, internalError } from "../errors.ts";
 import { bindDimensions } from "../graph/dimension.ts";
 import { nodesOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
-import { withWeightForms } from "../graph/stored-weights.ts";
+import { overKeptWeights } from "../graph/stored-weights.ts";
+import type { PartName, WeightForm } from "../graph/weight-form.ts";
 import { writeOnnx } from "../onnx/write.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { dropOptimisedGraph, findOptimisedGraph, keepOptimisedGraph } from "./optimised-graphs.ts";
-import type { Device, Session, SessionOptions, WeightLocation } from "./session.ts";
+import type { ArrayLocation, Device, Session, SessionOptions, WeightLocation } from "./session.ts";
 
 export const cpu: Device = { name: "cpu", createSession };
 
@@ -25,10 +26,12 @@ async function createSession(
   const folder = join(cacheFolder(), "sessions", `${process.pid}-${randomBytes(6).toString("hex")}`);
   await mkdir(folder, { recursive: true });
   try {
-    const stored = withWeightForms(graph, (weight) => locate(weight).form);
-    const written = await linkWeights(stored, locate, folder);
-    const isStored = nodesOf(stored, "Weight").some(({ attributes }) => attributes.form !== undefined);
-    const session = await openModel(stored, written, folder, sessionOptions(options, isStored));
+    const kept = overKeptWeights(graph, (weight) => {
+      const { form, products } = locate(weight);
+      return { form, hasProducts: products !== undefined };
+    });
+    const written = await linkWeights(kept, locate, folder);
+    const session = await openModel(kept, written, folder, sessionOptions(options, kept));
     return wrap(graph, session, options.onRun);
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
@@ -88,15 +91,14 @@ async function linkWeights(
   folder: string,
 ): Promise<ModelFolder> {
   const files = new Map<string, string>();
-  const model = writeOnnx(graph, (name, part) => {
-    const weight = locate(name);
-    const array = part === "scales" ? weight.scales : weight;
-    if (!array) throw internalError(`the weight ${name} has no scales.`);
-    const { path, offset, byteLength } = array;
+  const arrayOf = (name: string, form?: WeightForm, part?: PartName) => {
+    const { path, offset, byteLength } = arrayIn(locate(name), form, part ?? "values");
     const file = files.get(path) ?? `weights-${files.size}.bin`;
     files.set(path, file);
     return { file, offset, byteLength };
-  });
+  };
+  const overridableWeights = nodesOf(graph, "QuantizedGemm").length > 0;
+  const model = writeOnnx(graph, arrayOf, { overridableWeights });
   const weightFiles: string[] = [];
   for (const [path, file] of files) {
     const resolved = await existing(path);
@@ -104,6 +106,15 @@ async function linkWeights(
     weightFiles.push(resolved);
   }
   return { model, weightFiles };
+}
+
+/** One array of a weight: of the form that the storage keeps it in, or of one that products read. */
+function arrayIn(weight: WeightLocation, form: WeightForm | undefined, part: PartName): ArrayLocation {
+  const forProducts = form?.kind === "int8" && weight.products;
+  const kept = forProducts ? (form.axis === 0 ? weight.products.byRow : weight.products.byColumn) : weight;
+  const array = part === "scales" ? kept.scales : kept;
+  if (!array) throw internalError("a weight is kept without its scales.");
+  return array;
 }
 
 async function existing(path: string): Promise<string> {
@@ -137,8 +148,12 @@ const undoingDecoding = "ConstantFolding;CommonSubexpressionElimination";
 
 function sessionOptions(
   { threads = 0, profilePrefix }: SessionOptions,
-  hasStoredMatrices: boolean,
+  graph: Graph,
 ): ort.InferenceSession.SessionOptions {
+  const hasForms = nodesOf(graph, "Weight").some(({ attributes }) => attributes.form !== undefined);
+  // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each. Matrices in eight
+  // bits have arrays of their own for each direction, and are multiplied faster when packed.
+  const hasProducts = nodesOf(graph, "QuantizedGemm").length > 0;
   return {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,
@@ -149,10 +164,9 @@ function sessionOptions(
     enableMemPattern: false,
     // Whatever the runtime would log as an error also reaches the caller as one.
     logSeverityLevel: 4,
-    // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each.
     extra: {
-      session: { disable_prepacking: "1" },
-      ...(hasStoredMatrices ? { optimization: { disable_specified_optimizers: undoingDecoding } } : {}),
+      session: hasProducts ? {} : { disable_prepacking: "1" },
+      ...(hasForms ? { optimization: { disable_specified_optimizers: undoingDecoding } } : {}),
     },
     ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
   };

@@ -27,6 +27,8 @@ export interface WeightLocation extends ArrayLocation {
   readonly form?: WeightForm | undefined;
   /** The scales of a form that has them. */
   readonly scales?: ArrayLocation | undefined;
+  /** The matrix in eight bits, for products in whole numbers: with a scale for each row, and for each column. */
+  readonly products?: { readonly byRow: WeightLocation; readonly byColumn: WeightLocation } | undefined;
 }
 
 export interface SessionOptions {

@@ -9,6 +9,7 @@ import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import type { Base } from "../base/base.ts";
+import { isSixteenBit } from "../base/weight-storage.ts";
 import type { Model } from "../models/forward.ts";
 import { moduleInputs } from "../base/own-module.ts";
 import type { ModuleBase } from "../base/own-module.ts";
@@ -147,7 +148,8 @@ function refuseTrainingRounded(base: Base, adapters: LanguageObjectiveOptions["a
   for (const { method } of adapters)
     for (const { key } of method.parameters) {
       const parameter = base.modules.parameters.get(key);
-      if (!parameter || base.newParameters.includes(key) || !base.locate(parameter.stored).form) continue;
+      if (!parameter || base.newParameters.includes(key) || isSixteenBit(base.storage)) continue;
+      if (!base.locate(parameter.stored).form) continue;
       throw new DeltafitError(
         "usage-invalid",
         `The matrix ${key} would be trained, but the base keeps it as ${base.storage}.`,

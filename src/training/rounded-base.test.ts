@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
-import { createAdapter } from "../adapters/adapter.ts";
+import { createAdapter, withValues } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import type { Base } from "../base/base.ts";
 import { loraDefaults } from "../methods/lora.ts";
@@ -88,4 +88,41 @@ test("its matrices cannot be trained themselves", async () => {
       "The matrix model.layers.0.self_attn.q_proj.weight would be trained, but the base keeps it as nf4.",
     hint: "Keep the base as float32, or train an adapter beside the matrix.",
   });
+});
+
+test("products in eight bits give nearly the gradient of float32", async () => {
+  const configuration = { ...loraDefaults, rank: 2, targets: ["q_proj", "down_proj"] };
+  const results = [];
+  for (const compute of ["float32", "int8"] as const) {
+    const base = await tinyBase(scratch.path, { compute });
+    const adapter = createAdapter({ base, type: "LORA", configuration, seed: 1 });
+    results.push(
+      await stepOf(
+        base,
+        withValues(
+          adapter,
+          adapter.values.map((value, index) => value + 0.1 * Math.sin(index)),
+        ),
+      ),
+    );
+  }
+  const [exact, near] = results;
+  const norm = (values: Float32Array) => Math.hypot(...values);
+  expect(Math.abs(near!.loss - exact!.loss)).toBeLessThan(0.02 * exact!.loss);
+  const error = near!.gradient.map((value, index) => value - exact!.gradient[index]!);
+  expect(norm(error)).toBeGreaterThan(0);
+  expect(norm(error)).toBeLessThan(0.05 * norm(exact!.gradient));
+});
+
+test("in 16 bits they can be trained, from the checkpoint's own numbers", async () => {
+  const base = await tinyBase(scratch.path, { storage: "bfloat16" });
+  const adapter = createAdapter({ base, type: "FULL", configuration: {}, seed: 0 });
+  const plain = createAdapter({
+    base: await tinyBase(scratch.path),
+    type: "FULL",
+    configuration: {},
+    seed: 0,
+  });
+  expect(adapter.values).toEqual(plain.values);
+  expect((await stepOf(base, adapter)).gradient.some((value) => value !== 0)).toBe(true);
 });

@@ -5,7 +5,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { arraysOf, numbersOf } from "../../src/base/weight-storage.ts";
+import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { graphOf } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/graph.ts";
@@ -21,13 +21,19 @@ import { difference } from "./harness.ts";
 const forms: readonly (readonly [string, WeightForm])[] = [
   ["nf4", { kind: "nf4", blockSize: 64 }],
   ["fp4", { kind: "fp4", blockSize: 64 }],
+  ["bfloat16", { kind: "bfloat16" }],
+  ["float16", { kind: "float16" }],
+  ["int8 by row", { kind: "int8", axis: 0 }],
+  ["int8 by column", { kind: "int8", axis: 1 }],
+  ["int4 along rows", { kind: "int4", axis: 1, blockSize: 32 }],
+  ["int4 along columns", { kind: "int4", axis: 0, blockSize: 32 }],
 ];
 
 /** Writes the arrays of a matrix in a form into files. */
-function store(form: WeightForm, values: Float32Array): WeightLocation {
+function store(form: WeightForm, shape: readonly number[], values: Float32Array): WeightLocation {
   const folder = temporaryFolder();
-  const arrays = arraysOf(form, () => values);
-  const write = (name: string, array: Uint8Array | Float32Array) => {
+  const arrays = arraysOf(form, shape, () => values);
+  const write = (name: string, array: NodeJS.ArrayBufferView) => {
     const file = path.join(folder, name);
     writeFileSync(file, array);
     return { path: file, offset: 0, byteLength: array.byteLength };
@@ -104,7 +110,7 @@ test.each(forms.flatMap(([form, settings]) => uses.map((use) => ({ form, setting
     const values = generator.normal(out * columns);
     const y = use.build(builder, builder.weight("w", use.shape), x);
     const graph = graphOf([{ name: "y", value: y }]);
-    const location = store(settings, values);
+    const location = store(settings, use.shape, values);
     const session = await cpu.createSession(graph, () => location, { threads: 1 });
     const results = await session.run(
       Object.fromEntries(
@@ -112,16 +118,7 @@ test.each(forms.flatMap(([form, settings]) => uses.map((use) => ({ form, setting
       ),
     );
     await session.dispose();
-    const w = {
-      shape: [...use.shape],
-      data: Float64Array.from(
-        numbersOf(
-          settings,
-          arraysOf(settings, () => values),
-          values.length,
-        ),
-      ),
-    };
+    const w = { shape: [...use.shape], data: Float64Array.from(roundTo(settings, use.shape, values)) };
     const arrays = Object.fromEntries(
       Object.entries(feeds).map(([name, { shape, data }]) => [
         name,

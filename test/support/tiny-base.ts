@@ -4,7 +4,7 @@ import os from "node:os";
 import { join } from "node:path";
 import { openBase } from "../../src/base/base.ts";
 import type { Base } from "../../src/base/base.ts";
-import type { Storage } from "../../src/base/weight-storage.ts";
+import type { Compute, Storage } from "../../src/base/weight-storage.ts";
 import type { Task } from "../../src/models/forward.ts";
 
 /** A Llama of two layers, 8 wide, with a vocabulary of 12. */
@@ -41,12 +41,13 @@ export interface TinyBaseOptions {
   readonly task?: Task;
   readonly labelCount?: number;
   readonly storage?: Storage;
+  readonly compute?: Compute;
 }
 
 /** The tiny Llama, or another configuration, with random weights. */
 export async function tinyBase(folder: string, options: TinyBaseOptions = {}): Promise<Base> {
-  const { configuration = {}, task = "causal-lm", labelCount, storage } = options;
+  const { configuration = {}, task = "causal-lm", labelCount, storage, compute } = options;
   const path = join(folder, "config.json");
   fs.writeFileSync(path, JSON.stringify({ ...tinyLlama, ...configuration }));
-  return openBase({ path, name: "tiny/llama", task, labelCount, storage, randomWeights: 0 });
+  return openBase({ path, name: "tiny/llama", task, labelCount, storage, compute, randomWeights: 0 });
 }

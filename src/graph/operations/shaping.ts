@@ -12,6 +12,7 @@ import type { Dimension } from "../dimension.ts";
 import { splitAtAxis, stridesOf, typed } from "../operation.ts";
 import type { Operation } from "../operation.ts";
 import { arrayOf, describe, inputOf, outputGradient, required } from "./inputs.ts";
+import { lowerStoredRows, storedMatrix } from "./stored-matrix.ts";
 import { broadcastTo } from "./elementwise.ts";
 
 function withAxis(shape: readonly Dimension[], axis: number, extent: Dimension): Dimension[] {
@@ -276,7 +277,9 @@ export const Gather: Operation<"Gather"> = {
         : undefined,
     ];
   },
-  lower(_node, target) {
+  lower(node, target) {
+    const stored = storedMatrix(node.inputs[0]);
+    if (stored && lowerStoredRows(target, stored, target.input(1), target.output(0))) return;
     target.emit("Gather", [target.input(0), target.input(1)], [target.output(0)], { axis: 0 });
   },
   interpret(_node, inputs) {

@@ -2,8 +2,10 @@
  * @file How ONNX expresses matrices that are kept in other forms than float32: as float32 numbers, made anew for every
  * use, so that no more than one such matrix is there at a time.
  */
+import type { FourBitKind } from "../../tensor/four-bit-blocks.ts";
 import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
+import { onnxDataType } from "../operation.ts";
 import type { LoweringTarget } from "../operation.ts";
 import type { WeightForm } from "../weight-form.ts";
 
@@ -22,14 +24,37 @@ export function storedMatrix(value: Value | undefined): StoredMatrix | undefined
   return form && { node, form, shape: value.shape.map(Number) };
 }
 
+/** Writes the matrix as float32 numbers. */
+export function lowerStoredValue(target: LoweringTarget, matrix: StoredMatrix, output: string): void {
+  const { node, form } = matrix;
+  const values = target.weightPart(node, "values");
+  switch (form.kind) {
+    case "bfloat16":
+    case "float16":
+      target.emit("Cast", [values], [output], { to: onnxDataType.float32 });
+      return;
+    case "int8":
+    case "int4": {
+      const scales = target.weightPart(node, "scales");
+      const blocks = form.kind === "int4" ? { block_size: form.blockSize } : {};
+      target.emit("DequantizeLinear", [values, scales], [output], { axis: form.axis, ...blocks });
+      return;
+    }
+    case "nf4":
+    case "fp4":
+      lowerFourBit(target, matrix, form, output);
+  }
+}
+
 /**
- * Writes the matrix as float32 numbers. ONNX Runtime has no operation that only decodes four bits, but a product that
- * decodes first: [[1]] times the matrix as one column is the matrix. (Its product of x with the matrix itself is wrong
- * in the direction of the backward pass: with `transB` 0 the kernel for the CPU still reads the matrix transposed.)
+ * ONNX Runtime has no operation that only decodes these four bits, but a product that decodes first: [[1]] times the
+ * matrix as one column is the matrix. (Its product of x with the matrix itself is wrong in the direction of the backward
+ * pass: with `transB` 0 the kernel for the CPU still reads the matrix transposed.)
  */
-export function lowerStoredValue(
+function lowerFourBit(
   target: LoweringTarget,
-  { node, form, shape }: StoredMatrix,
+  { node, shape }: StoredMatrix,
+  { kind, blockSize }: { readonly kind: FourBitKind; readonly blockSize: number },
   output: string,
 ): void {
   const count = shape.reduce((product, extent) => product * extent, 1);
@@ -40,9 +65,26 @@ export function lowerStoredValue(
     target.weightPart(node, "scales"),
   ];
   const attributes = {
-    ...{ K: 1, N: count, block_size: form.blockSize, quant_type: form.kind === "fp4" ? 0 : 1 },
+    ...{ K: 1, N: count, block_size: blockSize, quant_type: kind === "fp4" ? 0 : 1 },
     ...{ training_mode: 1, transB: 1 },
   };
   target.emit("MatMulBnb4", inputs, [row], attributes, "com.microsoft");
   target.emit("Reshape", [row, target.constant("int64", [shape.length], shape)], [output]);
+}
+
+/**
+ * Writes rows of a matrix in 16 bits, widened after they are chosen; false where the matrix is in another form, whose
+ * rows cannot be had alone.
+ */
+export function lowerStoredRows(
+  target: LoweringTarget,
+  { node, form }: StoredMatrix,
+  indices: string,
+  output: string,
+): boolean {
+  if (form.kind !== "bfloat16" && form.kind !== "float16") return false;
+  const rows = target.intermediate("rows");
+  target.emit("Gather", [target.weightPart(node, "values"), indices], [rows]);
+  target.emit("Cast", [rows], [output], { to: onnxDataType.float32 });
+  return true;
 }

@@ -1,0 +1,106 @@
+/**
+ * @file The frozen matrices of a base in the forms that its storage and its products ask for: prepared in the cache, or
+ * where the checkpoint already has them so. Knows no checkpoint format.
+ */
+import type { FourBitTensor } from "../files/four-bit-checkpoint.ts";
+import type { ModuleTable } from "../methods/contract.ts";
+import type { WeightLocation } from "../runtime/session.ts";
+import { prepareForms } from "./prepared-forms.ts";
+import type { FormedMatrix } from "./prepared-forms.ts";
+import { arraysOf, formOf, productMatrices, roundTo, storableMatrices } from "./weight-storage.ts";
+import type { Compute, StorableMatrix, Storage } from "./weight-storage.ts";
+
+/** Where the numbers of matrices come from. */
+export interface MatrixSource {
+  /** Hash of what the given stored tensors depend on. */
+  readonly key: (stored: readonly string[]) => string | Promise<string>;
+  readonly read: (stored: string) => Float32Array;
+  /** Whether there are numbers at all: a new head has none. */
+  readonly has?: (stored: string) => boolean;
+  /** A matrix that is there in four bits. */
+  readonly fourBit?: (stored: string) => FourBitTensor | undefined;
+  /** A tensor that is there in 16 bits of the given type. */
+  readonly sixteenBit?: (stored: string, type: "bfloat16" | "float16") => WeightLocation | undefined;
+}
+
+/** Matrices in their forms, by stored names. */
+export interface StoredMatrices {
+  /** Where the storage keeps a matrix; `undefined` for what stays float32. */
+  readonly locate: (stored: string) => WeightLocation | undefined;
+  /** What products read in place of a matrix. */
+  readonly products: (stored: string) => WeightLocation["products"];
+  /** The numbers of a matrix as the storage rounds them; `undefined` for what stays float32. */
+  readonly rounded: (stored: string) => Float32Array | undefined;
+}
+
+/** Finds or prepares the matrices; later starts find them. */
+export async function storeMatrices(
+  modules: ModuleTable,
+  storage: Storage,
+  compute: Compute,
+  source: MatrixSource,
+): Promise<StoredMatrices> {
+  const isThere = ({ stored }: { readonly stored: string }) => source.has?.(stored) ?? true;
+  const direct = new Map<string, WeightLocation>();
+  const formed = new Map<string, FormedMatrix>();
+  for (const matrix of storableMatrices(modules, storage).filter(isThere)) {
+    const { stored } = matrix;
+    const asItIs =
+      storage === "bfloat16" || storage === "float16" ? source.sixteenBit?.(stored, storage) : undefined;
+    const one = formMatrix(matrix, storage, source);
+    if (asItIs) direct.set(stored, asItIs);
+    else if (one) formed.set(stored, one);
+  }
+  const prepared = await prepare(source, [...formed.values()]);
+  const factors = compute === "int8" ? productMatrices(modules).filter(isThere) : [];
+  const rounded = (stored: string) => formed.get(stored)?.rounded();
+  const scaledBy = (axis: 0 | 1) =>
+    prepare(
+      source,
+      factors.map(({ stored, shape }): FormedMatrix => {
+        const form = { kind: "int8", axis } as const;
+        const numbers = () => rounded(stored) ?? source.read(stored);
+        return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
+      }),
+    );
+  const [byRow, byColumn] = [await scaledBy(0), await scaledBy(1)];
+  return {
+    locate: (stored) => direct.get(stored) ?? prepared.get(stored),
+    products(stored) {
+      const [rows, columns] = [byRow.get(stored), byColumn.get(stored)];
+      return rows && columns && { byRow: rows, byColumn: columns };
+    },
+    rounded,
+  };
+}
+
+async function prepare(
+  source: MatrixSource,
+  matrices: readonly FormedMatrix[],
+): Promise<ReadonlyMap<string, WeightLocation>> {
+  if (matrices.length === 0) return new Map();
+  return prepareForms(await source.key(matrices.map(({ name }) => name)), matrices);
+}
+
+/** A matrix in the form of a storage; its arrays serve as they are where the source has them in this kind of four bits. */
+function formMatrix(
+  matrix: StorableMatrix,
+  storage: Storage,
+  { read, fourBit }: MatrixSource,
+): FormedMatrix | undefined {
+  const { stored, shape } = matrix;
+  const form = formOf(storage, matrix);
+  if (!form) return undefined;
+  const own = fourBit?.(stored);
+  if (own?.kind !== storage)
+    return {
+      ...{ name: stored, shape, form },
+      arrays: arraysOf(form, shape, () => read(stored)),
+      rounded: () => roundTo(form, shape, read(stored)),
+    };
+  return {
+    ...{ name: stored, shape, form: { kind: own.kind, blockSize: own.blockSize } },
+    arrays: { values: () => own.read().packed, scales: () => own.read().scales },
+    rounded: () => read(stored),
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * @file Products in whole numbers of eight bits: ONNX Runtime computes what the interpreter computes, and both are near
+ * the product of the numbers themselves.
+ */
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { graphOf } from "../../src/graph/graph.ts";
+import type { Value } from "../../src/graph/graph.ts";
+import { interpret } from "../../src/graph/interpret.ts";
+import { print } from "../../src/graph/print.ts";
+import { overKeptWeights } from "../../src/graph/stored-weights.ts";
+import { cpu } from "../../src/runtime/cpu.ts";
+import { TorchGenerator } from "../../src/tensor/random.ts";
+import { float32Tensor } from "../../src/tensor/tensor.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { difference } from "./harness.ts";
+
+beforeEach(() => {
+  vi.stubEnv("DELTAFIT_CACHE", temporaryFolder());
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+const shape = [12, 40] as const;
+const values = new TorchGenerator(1).normal(480);
+const isKept = { hasProducts: true };
+
+function locations() {
+  const folder = temporaryFolder();
+  const write = (name: string, array: NodeJS.ArrayBufferView) => {
+    const file = path.join(folder, name);
+    writeFileSync(file, array);
+    return { path: file, offset: 0, byteLength: array.byteLength };
+  };
+  const scaledBy = (axis: 0 | 1) => {
+    const arrays = arraysOf({ kind: "int8", axis }, shape, () => values);
+    return { ...write(`values${axis}`, arrays.values()), scales: write(`scales${axis}`, arrays.scales()) };
+  };
+  return { ...write("float32", values), products: { byRow: scaledBy(0), byColumn: scaledBy(1) } };
+}
+
+const host = (extents: readonly number[], data: ArrayLike<number>) => ({
+  shape: extents,
+  data: Float64Array.from(data),
+});
+
+const cases: readonly {
+  readonly name: string;
+  readonly axis: 0 | 1;
+  readonly columns: number;
+  readonly build: (builder: GraphBuilder, x: Value, w: Value) => Value;
+}[] = [
+  { name: "x W^T", axis: 0, columns: 40, build: (b, x, w) => b.gemm(x, w, { transB: true }) },
+  { name: "x W", axis: 1, columns: 12, build: (b, x, w) => b.gemm(x, w) },
+  {
+    name: "x W^T plus twice x's first columns",
+    axis: 0,
+    columns: 40,
+    build: (b, x, w) => b.gemm(x, w, { transB: true, beta: 2, c: b.slice(x, 1, 0, 12) }),
+  },
+];
+
+test.each(cases)("$name", async ({ axis, columns, build }) => {
+  const builder = new GraphBuilder();
+  const x = new TorchGenerator(2).normal(6 * columns);
+  // A row of zeros, and one far smaller than the others.
+  x.fill(0, 0, columns);
+  for (let index = columns; index < 2 * columns; index++) x[index] = (x[index] ?? 0) * 1e-6;
+  const y = build(builder, builder.input("x", "float32", ["rows", columns]), builder.weight("w", shape));
+  const graph = graphOf([{ name: "y", value: y }]);
+  const session = await cpu.createSession(graph, locations, { threads: 1 });
+  const actual = (await session.run({ x: float32Tensor([6, columns], x) }))["y"]!;
+  await session.dispose();
+  const found = host(actual.shape, actual.data as Float32Array);
+  const feeds = { x: host([6, columns], x), w: host(shape, roundTo({ kind: "int8", axis }, shape, values)) };
+  const exact = interpret(
+    overKeptWeights(graph, () => isKept),
+    feeds,
+  )["y"];
+  expect(difference(found, exact)).toBeLessThan(1e-5);
+  const near = interpret(graph, { ...feeds, w: host(shape, values) })["y"]!;
+  for (const row of [0, 1, 2, 3, 4, 5]) {
+    const width = near.shape[1]!;
+    const of = (array: Float64Array) => array.subarray(row * width, (row + 1) * width);
+    const largest = Math.max(...of(near.data).map(Math.abs));
+    for (const [index, value] of of(near.data).entries())
+      expect(Math.abs(of(found.data)[index]! - value)).toBeLessThanOrEqual(0.03 * largest);
+  }
+});
+
+test("inputs are rounded once for all products that read them, and other products stay as they are", () => {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "float32", ["rows", 8]);
+  const [q, k] = [builder.weight("q", [4, 8]), builder.weight("k", [4, 8])];
+  const both = builder.add(builder.gemm(x, q, { transB: true }), builder.gemm(x, k, { transB: true }));
+  const few = builder.gemm(builder.input("a", "float32", [2, 8]), q, { transB: true });
+  const graph = graphOf([
+    { name: "both", value: both },
+    { name: "few", value: few },
+  ]);
+  expect(print(overKeptWeights(graph, () => isKept))).toMatchInlineSnapshot(`
+    "%0: float32[rows, 8] = Input(name="x")
+    %1: float32[4, 8] = Weight(name="q")
+    %2: float32[4, 8] = Weight(name="q", form={"kind":"int8","axis":0})
+    %3: float32[rows, 1] = RowScale(%0)
+    %4: uint8[rows, 8] = QuantizeRows(%0, %3)
+    %5: float32[rows, 4] = QuantizedGemm(%4, %2, transB=true)
+    %6: float32[rows, 4] = Mul(%5, %3)
+    %7: float32[4, 8] = Weight(name="k", form={"kind":"int8","axis":0})
+    %8: float32[rows, 4] = QuantizedGemm(%4, %7, transB=true)
+    %9: float32[rows, 4] = Mul(%8, %3)
+    %10: float32[rows, 4] = Add(%6, %9)
+    %11: float32[2, 8] = Input(name="a")
+    %12: float32[2, 4] = Gemm(%11, %1, alpha=1, beta=1, transA=false, transB=true)
+    both = %10
+    few = %12"
+  `);
+});
+
+test("a graph whose weights are all float32 is left alone", () => {
+  const builder = new GraphBuilder();
+  const graph = graphOf([{ name: "y", value: builder.scale(builder.weight("w", [2]), 2) }]);
+  expect(overKeptWeights(graph, () => ({ hasProducts: false }))).toBe(graph);
+});
