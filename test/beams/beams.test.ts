@@ -1,0 +1,42 @@
+/** @file Beam searches against those of transformers that make.py recorded: the tokens chosen. */
+import path from "node:path";
+import { afterEach, expect, test, vi } from "vitest";
+import { z } from "zod";
+import { openBase } from "../../src/base/base.ts";
+import { readJsonFile } from "../../src/files/json.ts";
+import { createGenerator } from "../../src/generation/generate.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+const caseSchema = z.object({
+  model: z.string(),
+  prompt: z.array(z.int()),
+  beams: z.int(),
+  lengthPenalty: z.number(),
+  noRepeatNgram: z.int().nullable(),
+  stopTokens: z.array(z.int()),
+  tokens: z.array(z.int()),
+});
+const cases = z.array(caseSchema).parse(readJsonFile(path.join(import.meta.dirname, "beams.fixture.json")));
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+test.each(["gpt2", "llama"])("%s", async (name) => {
+  vi.stubEnv("DELTAFIT_CACHE", temporaryFolder());
+  const folder = path.resolve(import.meta.dirname, "../reference/cases/models", name);
+  const generator = await createGenerator(await openBase({ path: folder, task: "causal-lm" }), [], {
+    session: { threads: 1 },
+  });
+  const own = cases.filter(({ model }) => model === name);
+  const found: number[][] = [];
+  for (const { prompt, beams, lengthPenalty, noRepeatNgram, stopTokens } of own) {
+    const settings = { beams, lengthPenalty, stopTokens, noRepeatNgram: noRepeatNgram ?? undefined };
+    const { tokens } = await generator.generate({ prompts: [prompt], maximumNewTokens: 8, ...settings });
+    found.push([...(tokens[0] ?? [])]);
+  }
+  await generator.dispose();
+  expect(found).toEqual(own.map(({ tokens }) => tokens));
+  // Some end before the limit, so that ends are compared too.
+  expect(own.some(({ tokens }) => tokens.length < 8)).toBe(true);
+});
