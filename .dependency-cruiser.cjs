@@ -45,6 +45,7 @@ const sharedMethodFiles = [
   "saved-modules",
   "survey",
   "targets",
+  "adapter-weight",
   // Parts that several methods are made of.
   "constants",
   "initial",

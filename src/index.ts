@@ -144,7 +144,6 @@ export type {
   GenerationResult,
   Generator,
   GeneratorOptions,
-  WeightedAdapter,
 } from "./generation/generate.ts";
 export { encodePrompt, generateText, streamText } from "./generation/generate-text.ts";
 export type { GeneratedText, TextFinishReason, TextRequest, TextResult } from "./generation/generate-text.ts";
@@ -153,6 +152,7 @@ export type {
   GeneratedToken,
   GenerationRequest,
   GenerationSettings,
+  WeightedAdapter,
 } from "./generation/request.ts";
 export type { SamplingSettings } from "./generation/sampling.ts";
 

@@ -31,7 +31,7 @@ export const decoderNames = {
   pastValue: (layer: number) => `past.value.${layer}`,
   /** float32 [parameters of the adapter] */
   adapter: (index: number) => `adapter.${index}`,
-  /** float32 [1]: factor of what the adapter adds. */
+  /** float32 [1], or [batch]: factor of what the adapter adds. */
   weight: (index: number) => `weight.${index}`,
   /** Output float32 [batch, vocabulary]. */
   logits: "logits",
@@ -50,7 +50,11 @@ export interface DecoderAdapter {
 }
 
 /** @throws DeltafitError `usage-invalid` where the model predicts no next token. */
-export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapter[]): Graph {
+export function buildDecoderGraph(
+  model: Model,
+  adapters: readonly DecoderAdapter[],
+  weights: "shared" | "per-row" = "shared",
+): Graph {
   const builder = new GraphBuilder();
   const outputs: GraphOutput[] = [];
   const { heads, size } = model.keyValue;
@@ -81,7 +85,7 @@ export function buildDecoderGraph(model: Model, adapters: readonly DecoderAdapte
       ]),
     });
   };
-  const active = adapters.map((adapter, index) => activeAdapter(builder, adapter, index));
+  const active = adapters.map((adapter, index) => activeAdapter(builder, adapter, index, weights));
   const context = createForwardContext({
     builder,
     adapters: active,
@@ -115,12 +119,13 @@ export function activeAdapter(
   builder: GraphBuilder,
   { method, layout }: DecoderAdapter,
   index: number,
+  weights: "shared" | "per-row" = "shared",
 ): ActiveAdapter {
   const entries = new Map(layout.entries.map((entry) => [entry.key, entry]));
   return {
     name: String(index),
     method,
-    weight: builder.input(decoderNames.weight(index), "float32", [1]),
+    weight: builder.input(decoderNames.weight(index), "float32", [weights === "shared" ? 1 : "batch"]),
     parameter(key) {
       const entry = entries.get(key);
       const constant = entry ? undefined : constantValue(builder, String(index), method, key);

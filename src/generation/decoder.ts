@@ -6,7 +6,7 @@ import { internalError } from "../errors.ts";
 import { inputNames } from "../methods/forward-pass.ts";
 import type { Model } from "../models/forward.ts";
 import type { Session } from "../runtime/session.ts";
-import { int64Tensor } from "../tensor/tensor.ts";
+import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { decoderNames } from "./decoder-graph.ts";
 import { absentPosition, KeyValueCache } from "./key-value-cache.ts";
@@ -27,21 +27,28 @@ export class Decoder {
   /** Virtual tokens that every row begins with. */
   readonly #virtualTokens: number;
   readonly #source: SourceStates | undefined;
+  /** Inputs with a number for each row. */
+  #rowWeights: ReadonlyMap<string, readonly number[]>;
 
   /**
    * @param adapterFeeds The inputs of the adapters and their weights.
    * @param beginnings The virtual tokens of all adapters together, in front of every row; of an encoder-decoder, what it
-   * read.
+   * read; weights of adapters by the names of their inputs, where each row has its own.
    */
   constructor(
     session: Session,
     model: Model,
     adapterFeeds: Readonly<Record<string, Tensor>>,
     rows: number,
-    beginnings: { readonly virtualTokens?: number; readonly source?: SourceStates } = {},
+    beginnings: {
+      readonly virtualTokens?: number;
+      readonly source?: SourceStates;
+      readonly rowWeights?: ReadonlyMap<string, readonly number[]> | undefined;
+    } = {},
   ) {
     this.#virtualTokens = beginnings.virtualTokens ?? 0;
     this.#source = beginnings.source;
+    this.#rowWeights = beginnings.rowWeights ?? new Map();
     this.#session = session;
     this.#model = model;
     this.#adapterFeeds = adapterFeeds;
@@ -80,6 +87,9 @@ export class Decoder {
     this.#cache.selectRows(rows);
     this.#source?.selectRows(rows);
     this.#next = rows.map((row) => this.#next[row] ?? 0);
+    this.#rowWeights = new Map(
+      [...this.#rowWeights].map(([input, weights]) => [input, rows.map((row) => weights[row] ?? 0)]),
+    );
   }
 
   #positionsOf(row: readonly number[], next: number): number[] {
@@ -100,6 +110,7 @@ export class Decoder {
     const feeds: Record<string, Tensor> = {
       ...this.#adapterFeeds,
       ...this.#source?.feeds,
+      ...Object.fromEntries([...this.#rowWeights].map(([input, own]) => [input, float32Tensor([rows], own)])),
       [inputNames.inputIds]: int64Tensor([rows, length], ids),
       // Padding needs some position that exists; what is computed there is never seen.
       [inputNames.positionIds]: {

@@ -11,6 +11,8 @@ import { createStopScanner } from "./stop-strings.ts";
 export interface TextRequest extends GenerationSettings {
   /** Texts, or conversations for the model's chat template. */
   readonly prompts: readonly (string | readonly ChatMessage[])[];
+  /** For each prompt the adapters that act on it, in place of the active ones. */
+  readonly adapters?: GenerationRequest["adapters"];
   /** Strings before which a text ends. */
   readonly stopStrings?: readonly string[] | undefined;
 }

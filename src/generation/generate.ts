@@ -15,9 +15,9 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { beamSearch } from "./beam-search.ts";
 import { decode } from "./decode.ts";
 import { Decoder } from "./decoder.ts";
-import { adapterFeeds, buildDecoderGraph } from "./decoder-graph.ts";
+import { adapterFeeds, buildDecoderGraph, decoderNames } from "./decoder-graph.ts";
 import { checkRequest, newTokenLimit } from "./request.ts";
-import type { FinishReason, GeneratedToken, GenerationRequest } from "./request.ts";
+import type { FinishReason, GeneratedToken, GenerationRequest, WeightedAdapter } from "./request.ts";
 import { SessionCache } from "./session-cache.ts";
 import { buildSourceGraph, readSources } from "./source-graph.ts";
 import { stopTokensOf } from "./stop-tokens.ts";
@@ -29,12 +29,6 @@ export interface GenerationAdapter {
   readonly layout: ParameterLayout;
   /** All parameters, as the layout places them. */
   readonly values: Float32Array;
-}
-
-/** An adapter by its name, with a factor of what it adds: 1 as trained, 0 for nothing. */
-export interface WeightedAdapter {
-  readonly name: string;
-  readonly weight: number;
 }
 
 export interface GeneratorOptions {
@@ -88,6 +82,8 @@ interface Activation {
   /** Reads prompts for an encoder-decoder. */
   readonly sourceSession: Session | undefined;
   readonly feeds: Readonly<Record<string, Tensor>>;
+  /** Weights of adapters by the names of their inputs, for some of a request's rows, where each has its own. */
+  readonly rowWeights?: ((rows: readonly number[]) => ReadonlyMap<string, readonly number[]>) | undefined;
 }
 
 /**
@@ -118,14 +114,17 @@ export async function createGenerator(
   );
 
   async function* stream(request: GenerationRequest): AsyncGenerator<GeneratedToken, void, undefined> {
-    const current = activation;
+    const current =
+      request.adapters === undefined
+        ? activation
+        : await activateRows(base, adapters, request, request.adapters, sessions);
     checkRequest(request, current.reader);
     const ends = new Set(request.stopTokens ?? stopTokens);
     if ((request.beams ?? 1) > 1) {
       yield* searchBeams(current, request, ends);
       return;
     }
-    const { decoder, rows } = await begin(current, request.prompts);
+    const { decoder, rows } = await begin(current, request.prompts, [...request.prompts.keys()]);
     for await (const token of decode(decoder, current.model, { ...request, prompts: rows }, ends)) {
       request.onToken?.(token.row, token.id);
       yield token;
@@ -159,12 +158,19 @@ interface Beginning {
  * front of all it writes.
  */
 async function begin(
-  { session, sourceSession, feeds, model, virtualTokens }: Activation,
+  { session, sourceSession, feeds, model, virtualTokens, rowWeights }: Activation,
   prompts: readonly (readonly number[])[],
+  numbers: readonly number[],
 ): Promise<Beginning> {
   const { encoderDecoder } = model;
   if (!sourceSession || !encoderDecoder)
-    return { decoder: new Decoder(session, model, feeds, prompts.length, { virtualTokens }), rows: prompts };
+    return {
+      decoder: new Decoder(session, model, feeds, prompts.length, {
+        virtualTokens,
+        rowWeights: rowWeights?.(numbers),
+      }),
+      rows: prompts,
+    };
   const source = await readSources(sourceSession, model, feeds, prompts);
   return {
     decoder: new Decoder(session, model, feeds, prompts.length, { source }),
@@ -180,7 +186,7 @@ async function* searchBeams(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { beams = 1, lengthPenalty = 1, maximumNewTokens } = request;
   for (const [row, prompt] of request.prompts.entries()) {
-    const { decoder, rows } = await begin(activation, [prompt]);
+    const { decoder, rows } = await begin(activation, [prompt], [row]);
     const beginning = rows[0] ?? prompt;
     const limit = newTokenLimit(beginning, maximumNewTokens, activation.model);
     const settings = { ...request, beams, lengthPenalty, limit, stopTokens };
@@ -271,6 +277,60 @@ async function activate(
     sourceSession,
     feeds: Object.fromEntries(feeds),
   };
+}
+
+/** All adapters that some row has, each with a weight for every row: 0 where the row does not have it. */
+async function activateRows(
+  base: Base,
+  adapters: readonly GenerationAdapter[],
+  { prompts }: GenerationRequest,
+  chosen: NonNullable<GenerationRequest["adapters"]>,
+  sessions: SessionCache,
+): Promise<Activation> {
+  if (base.model.encoderDecoder !== undefined)
+    throw new DeltafitError(
+      "method-unsupported",
+      "Generation: an encoder-decoder takes no adapters for single prompts.",
+      "Switch adapters between requests.",
+    );
+  if (chosen.length !== prompts.length)
+    throw new DeltafitError(
+      "usage-invalid",
+      `Generation: adapters are chosen for ${chosen.length} prompts; expected ${prompts.length}, one list for each.`,
+      "Give an empty list for the base alone.",
+    );
+  const weights = chosen.map((row) => new Map(row.map((given) => weightOf(adapters, given))));
+  const used = adapters.filter(({ name }) => weights.some((row) => row.has(name)));
+  for (const adapter of used)
+    for (const row of weights) checkWeight(base, adapter, row.get(adapter.name) ?? 0);
+  const session = await sessions.open(base, buildDecoderGraph(base.model, used, "per-row"));
+  const feeds = used.flatMap((adapter, index) => Object.entries(adapterFeeds(adapter, index, 1)));
+  const taken = takenPositions(used, false).sequence;
+  const model = { ...base.model, maximumPositions: base.model.maximumPositions - taken };
+  return {
+    model,
+    reader: model,
+    virtualTokens: used.reduce((sum, { method }) => sum + (method.virtualTokens ?? 0), 0),
+    adapters: [],
+    session,
+    sourceSession: undefined,
+    feeds: Object.fromEntries(feeds),
+    rowWeights: (rows) =>
+      new Map(
+        used.map(({ name }, index) => [
+          decoderNames.weight(index),
+          rows.map((row) => weights[row]?.get(name) ?? 0),
+        ]),
+      ),
+  };
+}
+
+function weightOf(
+  adapters: readonly GenerationAdapter[],
+  given: string | WeightedAdapter,
+): readonly [name: string, weight: number] {
+  const { name, weight } = typeof given === "string" ? { name: given, weight: 1 } : given;
+  return [findAdapter(adapters, name).name, weight];
 }
 
 function findAdapter(adapters: readonly GenerationAdapter[], name: string): GenerationAdapter {

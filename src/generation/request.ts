@@ -17,9 +17,20 @@ export interface GenerationSettings extends SamplingSettings {
   readonly lengthPenalty?: number | undefined;
 }
 
+/** An adapter by its name, with a factor of what it adds: 1 as trained, 0 for nothing. */
+export interface WeightedAdapter {
+  readonly name: string;
+  readonly weight: number;
+}
+
 export interface GenerationRequest extends GenerationSettings {
   /** Token ids, special tokens included, a row each. Rows may differ in length and never influence each other. */
   readonly prompts: readonly (readonly number[])[];
+  /**
+   * For each prompt the adapters that act on it, in place of the active ones: so a batch mixes adapters, and none (`[]`)
+   * is the base alone. They act in the order in which the generator got them.
+   */
+  readonly adapters?: readonly (readonly (string | WeightedAdapter)[])[] | undefined;
   /** Told every token as it is chosen. Not while beams are searched. */
   readonly onToken?: ((row: number, id: number) => void) | undefined;
   /** Asked after every token whether its row is to end there. Not for beams. */

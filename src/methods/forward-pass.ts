@@ -31,7 +31,10 @@ export interface ActiveAdapter {
   readonly method: BoundMethod;
   /** The graph's value of one of the adapter's parameters or constants. */
   readonly parameter: (key: string) => Value;
-  /** A float32 factor [1] of what the adapter adds, given at run time; left out where it is always one. */
+  /**
+   * A float32 factor of what the adapter adds, given at run time: [1], or one for each row of the batch, [batch]. Left out
+   * where it is always one.
+   */
   readonly weight?: Value | undefined;
 }
 

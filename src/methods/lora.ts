@@ -263,7 +263,7 @@ function hooksOf(
         c: base,
       });
       return loraBias
-        ? builder.add(y, use.weighted(builder.scale(parameter(`${path}.lora_B.bias`), site.factor)))
+        ? use.toward(y, builder.add(y, builder.scale(parameter(`${path}.lora_B.bias`), site.factor)))
         : y;
     },
     embedding({ path }: EmbeddingSite, next, lookup) {

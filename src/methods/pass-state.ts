@@ -6,6 +6,7 @@ import { internalError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { AttentionKind } from "../models/forward.ts";
+import { scaleByWeight } from "./adapter-weight.ts";
 import type { BaseParameter, ForwardHooks, MethodUse } from "./contract.ts";
 import type { ActiveAdapter, ForwardSettings } from "./forward-pass.ts";
 
@@ -26,15 +27,15 @@ export class PassState {
     this.hooks = settings.adapters.map((adapter) => adapter.method.hooks(this.#useOf(adapter)));
   }
 
-  #useOf({ parameter, weight }: ActiveAdapter): MethodUse {
+  #useOf({ name, parameter, weight }: ActiveAdapter): MethodUse {
     const { builder } = this;
+    const scaled = (x: Value): Value => (weight ? scaleByWeight(builder, name, weight, x) : x);
     return {
       builder,
       parameter,
-      base: (name) => this.#baseParameter(name),
-      weighted: (x) => (weight ? builder.multiply(x, weight) : x),
-      toward: (from, to) =>
-        weight ? builder.add(from, builder.multiply(builder.subtract(to, from), weight)) : to,
+      base: (parameterName) => this.#baseParameter(parameterName),
+      weighted: scaled,
+      toward: (from, to) => (weight ? builder.add(from, scaled(builder.subtract(to, from))) : to),
       dropout: (x, ratio) => this.dropout(x, ratio),
     };
   }

@@ -21,12 +21,17 @@ export interface TaskAdapter {
   readonly method: BoundMethod;
   /** Whether its parameters are trained. Others are inputs of their own. */
   readonly trainable: boolean;
+  /** Whether each row of a batch has a factor of its own of what the adapter adds: the input `rowWeightInput`. */
+  readonly rowWeights?: boolean | undefined;
 }
 
 /** Name of the flat float32 vector of everything trained. */
 export const trainableInput = "trainable";
 /** Name of the flat float32 vector of an adapter that is not trained. */
 export const frozenInput = (adapter: string): string => `adapter.${adapter}`;
+
+/** Name of the float32 factors [batch] of what an adapter adds to each row. */
+export const rowWeightInput = (adapter: string): string => `row_weight.${adapter}`;
 
 export interface PassOptions {
   readonly adapters: readonly TaskAdapter[];
@@ -81,7 +86,7 @@ export function startPass({
     return builder.slice(vector, 0, entry.offset, entry.offset + entry.size);
   };
   const trained = (entry: LayoutEntry) => read(trainableInput, layout, entry);
-  const active = adapters.map(({ name, method, trainable }): ActiveAdapter => {
+  const active = adapters.map(({ name, method, trainable, rowWeights = false }): ActiveAdapter => {
     const own = trainable ? layout : (frozenLayouts.get(name) ?? layout);
     const entries = new Map(
       own.entries.filter(({ adapter }) => adapter === name).map((entry) => [entry.key, entry]),
@@ -89,6 +94,7 @@ export function startPass({
     return {
       name,
       method,
+      ...(rowWeights && { weight: builder.input(rowWeightInput(name), "float32", ["batch"]) }),
       parameter(key) {
         const entry = entries.get(key);
         if (entry)

@@ -18,7 +18,7 @@ import { feedsOf } from "../../src/tasks/feeds.ts";
 import type { TaskBatch } from "../../src/tasks/feeds.ts";
 import { buildEvaluationGraph, buildLogitsGraph } from "../../src/tasks/graphs.ts";
 import type { TaskGraph, TaskGraphOptions } from "../../src/tasks/graphs.ts";
-import { frozenInput, trainableInput } from "../../src/tasks/pass.ts";
+import { frozenInput, rowWeightInput, trainableInput } from "../../src/tasks/pass.ts";
 import { buildPenaltyGraph } from "../../src/tasks/penalty.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -73,6 +73,16 @@ export function computeLogits(
   return run(base, adapters, batch, (options) => buildLogitsGraph(options, hiddenStates));
 }
 
+/** The output "logits" where each row of the batch has its own weights of the adapters, one list for each adapter. */
+export function computeMixedLogits(
+  base: Base,
+  adapters: readonly Adapter[],
+  batch: TaskBatch,
+  rowWeights: readonly (readonly number[])[],
+): Promise<Computed> {
+  return run(base, adapters, batch, (options) => buildLogitsGraph(options), rowWeights);
+}
+
 /** The mean loss over supervised tokens or rows, outside of training. */
 export async function computeLoss(
   base: Base,
@@ -99,12 +109,18 @@ async function run(
   adapters: readonly Adapter[],
   batch: TaskBatch,
   build: (options: TaskGraphOptions) => TaskGraph,
+  rowWeights?: readonly (readonly number[])[],
 ): Promise<Computed & { readonly count: number }> {
   const { model, settings } = base;
   const taskGraph = build({
     model,
     settings,
-    adapters: adapters.map(({ name, method }) => ({ name, method, trainable: false })),
+    adapters: adapters.map(({ name, method }) => ({
+      name,
+      method,
+      trainable: false,
+      rowWeights: rowWeights !== undefined,
+    })),
     padding: true,
     attentionBlocks: 1,
     lossChunks: 1,
@@ -115,9 +131,12 @@ async function run(
     [frozenInput(name), float32Tensor([own.length], own)] as const,
     ...Object.entries(constantFeeds(name, method)),
   ]);
+  const weights = (rowWeights ?? []).map(
+    (own, index) => [rowWeightInput(adapters[index]?.name ?? ""), float32Tensor([own.length], own)] as const,
+  );
   const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight), sessionOptions);
   try {
-    const outputs = await session.run({ ...feeds.tensors, ...Object.fromEntries(values) });
+    const outputs = await session.run({ ...feeds.tensors, ...Object.fromEntries([...values, ...weights]) });
     return { outputs, virtualTokens: taskGraph.virtualTokens, count: feeds.count };
   } finally {
     await session.dispose();

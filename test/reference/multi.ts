@@ -19,7 +19,7 @@ import type { LoraSite } from "../../src/methods/lora-site.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { checkSavedAgain } from "./adapter-files.ts";
 import { CaseFailure, caseFolders, compare, floats, readBatch, readTensors, tolerances } from "./cases.ts";
-import { compareOutput, computeLogits, openCaseBase } from "./computed.ts";
+import { compareOutput, computeLogits, computeMixedLogits, openCaseBase } from "./computed.ts";
 import type { ReferenceFolders, ReferenceSection } from "./section.ts";
 
 const types = Object.keys(combinationKinds) as CombinationType[];
@@ -153,8 +153,8 @@ function withSignsOf(other: LowRankFactors, { rank, a, b }: LowRankFactors): Low
   };
 }
 
-/** Each adapter alone, both together beside the base and merged into it, and none. */
-async function checkActive({ folder, base, adapters, expected }: MultiCase): Promise<void> {
+/** Each adapter alone, one for each row of the batch, both together beside the base and merged into it, and none. */
+async function checkActive({ folder, info, base, adapters, expected }: MultiCase): Promise<void> {
   const batch = readBatch(folder, "forward");
   if (!batch) throw new CaseFailure("inputs.json has no batch called forward");
   const check = async (name: string, of: Base, active: readonly Adapter[]) => {
@@ -164,5 +164,9 @@ async function checkActive({ folder, base, adapters, expected }: MultiCase): Pro
   await check("base.logits", base, []);
   for (const adapter of adapters) await check(`${adapter.name}.logits`, base, [adapter]);
   await check("both.logits", base, adapters);
+  const names = info.adapter_names ?? [];
+  const rowWeights = adapters.map(({ name }) => names.map((row) => Number(row === name)));
+  const mixed = await computeMixedLogits(base, adapters, batch, rowWeights);
+  compareOutput("mixed.logits", mixed, "logits", floats(expected, "mixed.logits"), batch, tolerances.values);
   await check("both_merged.logits", await withMergedWeights(base, adapters), []);
 }
