@@ -85,7 +85,7 @@ export function floats(
   return { shape: tensor.shape, data: tensor.data };
 }
 
-const taskSchema = z.looseObject({ task: z.string() });
+const taskSchema = z.looseObject({ task: z.string().optional() });
 
 /** A batch of `inputs.json`, or `undefined` where the case has none of that name. */
 export function readBatch(folder: string, name: string): TaskBatch | undefined {
