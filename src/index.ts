@@ -138,6 +138,9 @@ export type { ScheduleName } from "./training/schedule.ts";
 // Evaluation and generation
 export { Evaluator } from "./evaluation/evaluator.ts";
 export type { EvaluatorOptions, Metrics } from "./evaluation/evaluator.ts";
+export { Embedder } from "./generation/embedder.ts";
+export type { EmbedderOptions } from "./generation/embedder.ts";
+export type { Pooling } from "./tasks/graphs.ts";
 export { createGenerator } from "./generation/generate.ts";
 export type {
   GenerationAdapter,

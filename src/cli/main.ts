@@ -12,6 +12,7 @@ import { asDeltafitError, reportError, writeResult } from "./terminal.ts";
 const commandLoaders: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ["train", async () => (await import("./train.ts")).train],
   ["generate", async () => (await import("./generate.ts")).generate],
+  ["embed", async () => (await import("./embed.ts")).embed],
   ["evaluate", async () => (await import("./evaluate.ts")).evaluate],
   ["merge", async () => (await import("./merge.ts")).merge],
   ["combine", async () => (await import("./combine.ts")).combine],

@@ -128,6 +128,8 @@ export async function openAdaptedModel(
     readonly model: string | undefined;
     readonly adapter: readonly string[] | undefined;
     readonly task?: Task | "writing" | undefined;
+    /** Where nothing names a task, take the one the architecture is pretrained for, and not always causal-lm. */
+    readonly pretraining?: boolean;
   } & StorageOptions,
   terminal: Terminal,
 ): Promise<AdaptedModel> {
@@ -149,10 +151,11 @@ export async function openAdaptedModel(
   const labelCount =
     notes?.labelCount ??
     descriptions.findLast(({ stored }) => stored.labelCount !== undefined)?.stored.labelCount;
+  const otherwise = () => (given.pretraining === true ? pretrainingTask(model) : writingTask(model));
   const task =
     given.task === "writing"
       ? writingTask(model)
-      : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? writingTask(model));
+      : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? otherwise());
   const base = await openModel(model, task, { labelCount, storage: given.storage });
   const names = namesOf(references);
   const loaded = folders.map((folder, index) => loadAdapters(folder, base, names[index] ?? folder));
@@ -171,10 +174,16 @@ function namesOf(references: readonly string[]): string[] {
   });
 }
 
+/** What an architecture is pretrained for: writing, or telling masked tokens. */
+function pretrainingTask(model: FoundModel): Task {
+  return createModel(readConfiguration(model.path)).causal ? writingTask(model) : "masked-lm";
+}
+
 function taskOfAdapter(taskType: string | undefined, labelCount: number | undefined): Task | undefined {
   if (taskType === "TOKEN_CLS") return "token-classification";
   if (taskType === "QUESTION_ANS") return "question-answering";
   if (taskType === "SEQ_CLS") return labelCount === 1 ? "regression" : "classification";
+  if (taskType === "CAUSAL_LM") return "causal-lm";
   return taskType === "SEQ_2_SEQ_LM" ? "seq2seq-lm" : undefined;
 }
 

@@ -94,6 +94,21 @@ export function buildLogitsGraph(options: TaskGraphOptions, hiddenStates = false
   return pass.finish(outputs);
 }
 
+/** How the hidden states of a row become one vector: their mean without padding, or the first or last token's. */
+export type Pooling = "mean" | "first" | "last";
+
+/** Output "embeddings" [sequences, hidden], from the body alone. */
+export function buildEmbeddingGraph(options: TaskGraphOptions, pooling: Pooling): TaskGraph {
+  const pass = startTask(options, false);
+  const { context, hidden } = pass;
+  const pooled = {
+    mean: () => context.meanTokens(hidden),
+    first: () => context.firstTokens(hidden),
+    last: () => context.lastTokens(hidden),
+  };
+  return pass.finish([{ name: "embeddings", value: pooled[pooling]() }]);
+}
+
 interface TaskPass extends Pass {
   /** Hidden states [tokens, hidden] of the body. */
   readonly hidden: Value;

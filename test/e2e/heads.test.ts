@@ -88,3 +88,17 @@ test("questions are answered from their context, long ones in windows", async ()
       "hint: Train without packing; grouping by length saves most of the padding as well.\n",
   });
 });
+
+test("texts become vectors, whatever shares their batch", async () => {
+  const workspace = createWorkspace();
+  await writeTinyModel(workspace);
+  workspace.write("texts.jsonl", lines([{ text: "a quiet river in the town" }, { text: "soup" }]));
+  const words = ["embed", "--model", "model", "--pooling", "mean", "--normalise"];
+  const together = await workspace.json(...words, "--data", "texts.jsonl");
+  expect(together).toMatchObject({ dimensions: 16, examples: 2, pooling: "mean", normalise: true });
+  const alone = await workspace.json(...words, "--text", "soup");
+  const [, second = []] = together["embeddings"] as number[][];
+  const [own = []] = alone["embeddings"] as number[][];
+  expect(own).toHaveLength(16);
+  for (const [index, value] of own.entries()) expect(second[index]).toBeCloseTo(value, 5);
+});
