@@ -45,6 +45,7 @@ export type { ConvertedLora, ConvertedModule, ConvertToLoraOptions } from "./ada
 export type { ApproximationError, EnergyShare } from "./adapters/low-rank.ts";
 export { createAdapterStack } from "./adapters/create-stack.ts";
 export type { CreateAdapterStackOptions, StackedMethod } from "./adapters/create-stack.ts";
+export { forUnchangedBase } from "./adapters/condense.ts";
 export { loadAdapter, saveAdapter } from "./adapters/folder.ts";
 export { loadAdapters, saveAdapterStack } from "./adapters/stack.ts";
 export type { StackMember } from "./adapters/stack.ts";
@@ -85,6 +86,7 @@ export { lokrDefaults } from "./methods/lokr.ts";
 export type { LokrConfiguration } from "./methods/lokr.ts";
 export { loraDefaults } from "./methods/lora.ts";
 export type { LoraConfiguration } from "./methods/lora.ts";
+export type { LoraStart } from "./methods/lora/start.ts";
 export { oftDefaults } from "./methods/oft.ts";
 export type { OftConfiguration } from "./methods/oft.ts";
 export { pTuningDefaults } from "./methods/p-tuning.ts";

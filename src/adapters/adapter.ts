@@ -2,6 +2,7 @@
  * @file An adapter: a method fitted to a base, with the values of its parameters. Knows no files.
  */
 import type { Base } from "../base/base.ts";
+import { startOf, withBaseChanges } from "../base/changed-base.ts";
 import { keyedGenerator } from "../base/initial-values.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { entryValues, findEntry, layOut } from "../methods/layout.ts";
@@ -31,7 +32,10 @@ interface AdapterOf<Type extends MethodType> {
 export type Adapter<Type extends MethodType = MethodType> = { readonly [K in Type]: AdapterOf<K> }[Type];
 
 /** What an adapter must know of a base: also a module of the user's own has it. */
-export type AdaptableBase = Pick<Base, "modules" | "read" | "readRounded" | "newParameters" | "settings">;
+export type AdaptableBase = Pick<
+  Base,
+  "modules" | "read" | "readRounded" | "locate" | "newParameters" | "settings"
+>;
 
 export interface CreateAdapterOptions<Type extends MethodType> {
   readonly base: AdaptableBase;
@@ -53,6 +57,7 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
   const { base, seed } = options;
   const adapter = bindNewAdapter(options);
   const values = new Float32Array(adapter.layout.size);
+  const changed = withBaseChanges(base, [adapter]);
   for (const [index, { key, initial }] of adapter.method.parameters.entries()) {
     const entryOfLayout = adapter.layout.entries[index];
     if (entryOfLayout)
@@ -60,8 +65,9 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
         initial({
           random: keyedGenerator(seed, key),
           // What is trained itself starts from the checkpoint's own values.
-          base: (parameter) => (parameter === key ? base.read(parameter) : base.readRounded(parameter)),
+          base: (parameter) => (parameter === key ? changed.read(parameter) : changed.readRounded(parameter)),
           earlier: (other) => entryValues(values, findEntry(adapter.layout, adapter.name, other)),
+          fromChange: () => startOf(base, adapter.method, key),
         }),
       );
   }

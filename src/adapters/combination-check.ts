@@ -70,6 +70,11 @@ function plainLora(adapter: Adapter): Adapter<"LORA"> {
     );
   const { magnitude, loraBias, tokens, bias } = adapter.configuration;
   const convert = "Convert it to a plain LoRA first.";
+  if ((adapter.method.baseChanges ?? []).length > 0)
+    throw refuse(
+      "it is made for a base that its start has changed.",
+      "Convert it with forUnchangedBase first, where it started as PiSSA or OLoRA.",
+    );
   if (magnitude) throw refuse("it trains magnitudes (DoRA), which are no sum.", convert);
   if (loraBias) throw refuse("its B has a bias, which the product of A and B does not hold.", convert);
   if (tokens !== undefined) throw refuse("it trains rows of the token embedding as well.", convert);

@@ -15,6 +15,7 @@ import { bindAdapter, withValues } from "./adapter.ts";
 import type { Adapter } from "./adapter.ts";
 import { approximationError, factorise, transposed } from "./low-rank.ts";
 import type { ApproximationError, Change, EnergyShare, LowRankFactors } from "./low-rank.ts";
+import { forUnchangedBase } from "./condense.ts";
 import { mergeAdapters } from "./merge.ts";
 import { rankSettings } from "./module-ranks.ts";
 import { moduleOf } from "./peft-fields.ts";
@@ -44,8 +45,9 @@ export interface ConvertedLora {
  * @throws DeltafitError `method-unsupported` where the adapter cannot be merged, changes no matrix, or changes a tensor
  * that several modules share; `usage-invalid` for a rank above a matrix's own; `not-finite`.
  */
-export async function convertToLora(options: ConvertToLoraOptions): Promise<ConvertedLora> {
-  checkRank(options.rank);
+export async function convertToLora(given: ConvertToLoraOptions): Promise<ConvertedLora> {
+  checkRank(given.rank);
+  const options = { ...given, adapter: await forUnchangedBase(given.adapter, given.base) };
   const changed = await changedTensors(options);
   const factors = new Map<string, LowRankFactors>();
   const modules: ConvertedModule[] = [];

@@ -61,5 +61,6 @@ function withReplaced(base: AdaptableBase, frozen: readonly Adapter[]): Adaptabl
     settings: base.settings,
     read: (name) => replaced(name) ?? base.read(name),
     readRounded: (name) => replaced(name) ?? base.readRounded(name),
+    locate: (stored) => base.locate(stored),
   };
 }

@@ -7,6 +7,7 @@ import { DeltafitError } from "../errors.ts";
 import { parseWithSchema } from "../files/json.ts";
 import { loraKinds } from "../methods/lora.ts";
 import type { LoraConfiguration, LoraTokens } from "../methods/lora.ts";
+import { loraStart, loraStarts } from "../methods/lora/start.ts";
 import { matchTargets } from "../methods/targets.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { loraTargets } from "./default-targets.ts";
@@ -39,6 +40,12 @@ const understoodFields = {
   use_dora: z.boolean().default(false),
   trainable_token_indices: z.union([tokenListSchema, z.record(z.string(), tokenListSchema)]).nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  loftq_config: z
+    .union([
+      z.looseObject({ loftq_bits: z.int().default(4), loftq_iter: z.int().positive().default(1) }),
+      z.object({}),
+    ])
+    .nullish(),
   // PEFT corrects a wrong value with a warning; the layout of the base's own matrices decides.
   fan_in_fan_out: z.boolean().nullish(),
 };
@@ -53,7 +60,6 @@ const unimplemented = {
   target_parameters: [],
   alora_invocation_tokens: null,
   megatron_config: null,
-  loftq_config: {},
   arrow_config: null,
   kasa_config: null,
   monteclora_config: null,
@@ -111,7 +117,7 @@ export const loraFormat: AdapterFormat<LoraConfiguration> = {
       loraBias: fields.lora_bias,
       magnitude: fields.use_dora,
       tokens: tokensFromPeft(fields.trainable_token_indices, context.where),
-      initialWeights: initialWeightsFromPeft(fields.init_lora_weights ?? true, context.where),
+      ...startFromPeft(fields.init_lora_weights ?? true, fields.loftq_config, context.where),
     };
   },
   toPeft(configuration, { modules }) {
@@ -125,6 +131,10 @@ export const loraFormat: AdapterFormat<LoraConfiguration> = {
       bias: bias.toPeft(configuration.bias),
       use_rslora: configuration.rankStabilised,
       init_lora_weights: configuration.initialWeights,
+      loftq_config:
+        configuration.initialWeights === "loftq"
+          ? { loftq_bits: loftqBits, loftq_iter: configuration.loftqIterations ?? 1 }
+          : {},
       rank_pattern: configuration.rankPattern ?? {},
       alpha_pattern: configuration.alphaPattern ?? {},
       lora_bias: configuration.loraBias,
@@ -157,12 +167,28 @@ function tokensToPeft(tokens: LoraTokens | undefined): unknown {
   return tokens.embedding === undefined ? [...tokens.ids] : { [tokens.embedding]: [...tokens.ids] };
 }
 
-function initialWeightsFromPeft(value: boolean | string, where: string): LoraConfiguration["initialWeights"] {
-  if (typeof value === "boolean" || value === "gaussian") return value;
+/** The storage that LoftQ makes up for. */
+const loftqBits = 4;
+
+function startFromPeft(
+  value: boolean | string,
+  loftq: { readonly loftq_bits?: number; readonly loftq_iter?: number } | null | undefined,
+  where: string,
+): Pick<LoraConfiguration, "initialWeights" | "loftqIterations"> {
+  const start = typeof value === "boolean" ? value : loraStart(value);
+  if (start === undefined)
+    throw new DeltafitError(
+      "method-unsupported",
+      `${where}: init_lora_weights is ${shown(value)}; expected true, false or one of ${loraStarts.join(", ")}.`,
+      "Other initialisations need data or change the base's weights as well. PEFT converts such an adapter to a plain " +
+        "LoRA when it is saved with path_initial_model_for_weight_conversion.",
+    );
+  if (start !== "loftq") return { initialWeights: start };
+  const { loftq_bits: bits = loftqBits, loftq_iter: loftqIterations = 1 } = loftq ?? {};
+  if (bits === loftqBits) return { initialWeights: start, loftqIterations };
   throw new DeltafitError(
     "method-unsupported",
-    `${where}: init_lora_weights is ${shown(value)}; expected true, false or "gaussian".`,
-    "Other initialisations change the base's weights as well. PEFT converts such an adapter to a plain LoRA when it " +
-      "is saved with path_initial_model_for_weight_conversion.",
+    `${where}: loftq_bits is ${bits}; expected ${loftqBits}.`,
+    "PEFT itself has no more than 4 and 8 bits, and 8 on a GPU alone.",
   );
 }

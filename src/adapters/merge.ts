@@ -3,6 +3,7 @@
  * run on the CPU. Writes nothing, and leaves the base as it is.
  */
 import type { Base } from "../base/base.ts";
+import { withBaseChanges } from "../base/changed-base.ts";
 import { DeltafitError, internalError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -68,7 +69,8 @@ const output = "merged";
  * The base's weights with adapters merged in their order.
  * @throws DeltafitError `method-unsupported` for a method that cannot merge.
  */
-export function mergeAdapters(base: Base, adapters: readonly Adapter[]): MergedWeights {
+export function mergeAdapters(unchanged: Base, adapters: readonly Adapter[]): MergedWeights {
+  const base = withBaseChanges(unchanged, adapters);
   const steps = adapters.flatMap((adapter) => rulesOf(adapter).map((rule): Step => ({ adapter, rule })));
   const plans = new Map<string, Plan>();
   const untied: string[] = [];

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
 import type { Base } from "../base/base.ts";
+import { identityOf, withBaseChanges } from "../base/changed-base.ts";
 import { internalError } from "../errors.ts";
 import { writeFileAtomic, writeFolderAtomic } from "../files/atomic.ts";
 import { cacheFolder } from "../files/cache-folder.ts";
@@ -62,7 +63,11 @@ export function readLocation({ path, offset, byteLength }: WeightLocation): Floa
 export async function withMergedWeights(base: Base, adapters: readonly Adapter[]): Promise<Base> {
   const merged = mergeAdapters(base, adapters);
   try {
-    const folder = join(cacheFolder(), "weights", `merged-${cacheKey(base, adapters, merged)}`);
+    const folder = join(
+      cacheFolder(),
+      "weights",
+      `merged-${cacheKey(withBaseChanges(base, adapters), adapters, merged)}`,
+    );
     if (!fs.existsSync(folder))
       await writeFolderAtomic(folder, async (temporary) => {
         await storeMerged(temporary, merged);
@@ -127,9 +132,4 @@ function cacheKey(base: Base, adapters: readonly Adapter[], { tensors }: MergedW
     for (const constant of method.constants ?? []) key.update(constant.values());
   }
   return key.digest("hex").slice(0, 40);
-}
-
-function identityOf({ path, offset, byteLength }: WeightLocation): string {
-  const { dev, ino, size, mtimeNs } = fs.statSync(path, { bigint: true });
-  return `${path}\n${dev} ${ino} ${size} ${mtimeNs} ${offset} ${byteLength}\n`;
 }

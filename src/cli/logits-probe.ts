@@ -1,5 +1,6 @@
 /** @file Logits of a model for a fixed batch of random tokens: what tells whether two models compute the same. */
 import type { Adapter } from "../adapters/adapter.ts";
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { internalError } from "../errors.ts";
 import { constantFeeds } from "../methods/constants.ts";
@@ -33,7 +34,8 @@ export async function probeLogits(base: Base, adapters: readonly Adapter[]): Pro
     [frozenInput(name), float32Tensor([values.length], values)] as const,
     ...Object.entries(constantFeeds(name, method)),
   ]);
-  const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight));
+  const changed = withBaseChanges(base, adapters);
+  const session = await cpu.createSession(taskGraph.graph, (weight) => changed.locate(weight));
   try {
     const logits = (await session.run({ ...tensors, ...Object.fromEntries(parameters) }))["logits"]?.data;
     if (logits instanceof Float32Array) return logits;

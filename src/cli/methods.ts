@@ -19,6 +19,7 @@ import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
 import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
+import type { LoraStart } from "../methods/lora/start.ts";
 import { oftDefaults } from "../methods/oft.ts";
 import { pTuningDefaults } from "../methods/p-tuning.ts";
 import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
@@ -41,6 +42,8 @@ export interface MethodValues {
   readonly alphaPattern: Readonly<Record<string, number>> | undefined;
   readonly rankStabilised: boolean;
   readonly magnitude: boolean;
+  readonly initialWeights: LoraStart | undefined;
+  readonly loftqIterations: number | undefined;
   readonly feedForward: readonly string[] | undefined;
   readonly projectionSeed: number | undefined;
   readonly frequencies: number | undefined;
@@ -88,10 +91,21 @@ const rows = {
   lora: row({
     type: "LORA",
     learningRate: 5e-4,
-    uses: [...targetSettings, ...patternSettings, "dropout", "rankStabilised", "magnitude", "bias"],
+    uses: [
+      ...([...targetSettings, ...patternSettings, "dropout", "rankStabilised", "magnitude", "bias"] as const),
+      ...(["initialWeights", "loftqIterations"] as const),
+    ],
     configure(values, modelType) {
-      const { rank = loraDefaults.rank, alpha = 2 * rank, rankStabilised, magnitude } = values;
-      const common = given(values, [...patternSettings, "dropout", "bias"]);
+      const { rank = loraDefaults.rank, rankStabilised, magnitude } = values;
+      // LoftQ's A and B make up for what quantising lost, so they count once.
+      const { alpha = values.initialWeights === "loftq" ? rank : 2 * rank } = values;
+      const common = given(values, [
+        ...patternSettings,
+        "dropout",
+        "bias",
+        "initialWeights",
+        "loftqIterations",
+      ]);
       return {
         ...loraDefaults,
         ...targeting("LORA", values, modelType),

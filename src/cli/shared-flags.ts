@@ -1,5 +1,7 @@
 /** @file Flags that several commands have, so that they mean the same everywhere. */
 import { z } from "zod";
+import { loraStart, loraStarts } from "../methods/lora/start.ts";
+import type { LoraStart } from "../methods/lora/start.ts";
 import {
   choice,
   names,
@@ -69,6 +71,13 @@ const methodStack: Kind<readonly MethodName[]> = {
   fromText: (given) => given.split("+").map((name) => name.trim()),
 };
 
+const startOfLora: Kind<LoraStart> = {
+  placeholder: "NAME",
+  expected: `one of ${loraStarts.join(", ")}`,
+  schema: z.custom<LoraStart>((given) => typeof given === "string" && loraStart(given) !== undefined),
+  fromText: (given) => given,
+};
+
 /** What adapts the model. What a method has no use for is refused when it is given. */
 export const methodFlags = {
   method: {
@@ -96,6 +105,13 @@ export const methodFlags = {
   alphaPattern: optional(numbersByName, methodGroup, "alpha of single modules"),
   rankStabilised: switched(methodGroup, "scale by alpha / sqrt(rank): rsLoRA"),
   magnitude: switched(methodGroup, "train lengths apart from directions: DoRA"),
+  initialWeights: optional(
+    startOfLora,
+    methodGroup,
+    `how LoRA starts: ${loraStarts.join(", ")}`,
+    "A random, B zero",
+  ),
+  loftqIterations: optional(wholeNumber(1), methodGroup, "turns of LoftQ", "1"),
   feedForward: optional(names(), methodGroup, "(IA)3's targets that scale their input"),
   frequencies: optional(wholeNumber(1), methodGroup, "entries of the spectrum FourierFT trains", "1000"),
   initialRank: optional(wholeNumber(1), methodGroup, "AdaLoRA's rank before ranks are dropped", "1.5 x rank"),

@@ -1,4 +1,5 @@
 /** @file Measures a model with adapters on batches: mean loss, and what the task counts besides. Reads no files. */
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { constantFeeds } from "../methods/constants.ts";
 import { cpu } from "../runtime/cpu.ts";
@@ -51,12 +52,13 @@ export class Evaluator {
   }
 
   static async create({
-    base,
     adapters,
     labelNames,
     device = cpu,
     session,
+    ...options
   }: EvaluatorOptions): Promise<Evaluator> {
+    const base = withBaseChanges(options.base, adapters);
     const { model, settings } = base;
     const taskGraph = buildEvaluationGraph({
       model,

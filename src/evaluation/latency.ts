@@ -2,6 +2,7 @@
  * @file The time that a model with adapters needs to answer: its forward pass over whole rows, and, for models that
  * go on token by token, one more token. Variants take turns, so that what else the machine does hits all alike.
  */
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { internalError } from "../errors.ts";
 import { Decoder } from "../generation/decoder.ts";
@@ -97,7 +98,8 @@ async function openDecoder(
   options: SessionOptions | undefined,
 ): Promise<OpenVariant> {
   const graph = buildDecoderGraph(base.model, adapters);
-  const session = await cpu.createSession(graph, (weight) => base.locate(weight), options);
+  const changed = withBaseChanges(base, adapters);
+  const session = await cpu.createSession(graph, (weight) => changed.locate(weight), options);
   const feeds = Object.fromEntries(
     adapters.flatMap((adapter, index) => Object.entries(adapterFeeds(adapter, index, 1))),
   );
@@ -130,7 +132,8 @@ async function openForward(
     attentionBlocks: 1,
     lossChunks: 1,
   });
-  const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight), options);
+  const changed = withBaseChanges(base, adapters);
+  const session = await cpu.createSession(taskGraph.graph, (weight) => changed.locate(weight), options);
   const parameters = Object.fromEntries(
     adapters.flatMap(({ name: adapter, method, values }) => [
       [frozenInput(adapter), float32Tensor([values.length], values)] as const,

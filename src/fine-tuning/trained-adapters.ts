@@ -6,12 +6,13 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { withValues } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
-import { condenseAdapter } from "../adapters/condense.ts";
+import { condenseAdapter, forUnchangedBase } from "../adapters/condense.ts";
 import { writeAdapterFiles } from "../adapters/folder.ts";
 import { writeMergedModel } from "../adapters/merged-model.ts";
 import { methodTable } from "../adapters/method-table.ts";
 import type { MethodType } from "../adapters/method-table.ts";
 import { checkStackNames, stackFiles } from "../adapters/stack.ts";
+import type { StackMember } from "../adapters/stack.ts";
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { writeFolderAtomic } from "../files/atomic.ts";
@@ -118,16 +119,15 @@ async function adapterFiles(
   const [only, another] = [...frozen, ...trained];
   if (only !== undefined && another === undefined) {
     if (!hasAdapterFolder(only)) return (folder) => addFiles?.(folder);
-    const condensed = await condenseAdapter(only, base);
+    const condensed = await condenseAdapter(await forUnchangedBase(only, base), base);
     return (folder) => {
       writeAdapterFiles(folder, condensed, base);
       addFiles?.(folder);
     };
   }
-  const members = [
-    ...frozen.map((adapter) => ({ adapter, frozen: true })),
-    ...trained.map((adapter) => ({ adapter, frozen: false })),
-  ];
+  const members: StackMember[] = frozen.map((adapter) => ({ adapter, frozen: true }));
+  for (const adapter of trained)
+    members.push({ adapter: await forUnchangedBase(adapter, base), frozen: false });
   const writeStack = await stackFiles(members, base);
   return (folder) => {
     writeStack(folder);

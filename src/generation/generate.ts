@@ -2,6 +2,7 @@
  * @file Generating token ids from a base model with adapters: which adapters are active, the sessions behind them,
  * and whole or streamed results. Knows no text.
  */
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
@@ -260,9 +261,12 @@ async function activate(
   });
   const { model } = base;
   const methods = chosen.map(({ adapter }) => adapter);
-  const session = await sessions.open(base, buildDecoderGraph(model, methods));
+  const changed = withBaseChanges(base, methods);
+  const session = await sessions.open(changed, buildDecoderGraph(model, methods));
   const hasSource = model.encoderDecoder !== undefined;
-  const sourceSession = hasSource ? await sessions.open(base, buildSourceGraph(model, methods)) : undefined;
+  const sourceSession = hasSource
+    ? await sessions.open(changed, buildSourceGraph(model, methods))
+    : undefined;
   const feeds = chosen.flatMap(({ adapter, weight }, index) =>
     Object.entries(adapterFeeds(adapter, index, weight)),
   );

@@ -36,10 +36,12 @@ export interface ModuleTable {
 export interface InitialValues {
   /** A generator of random numbers of its own for the parameter: independent of every other's. */
   readonly random: RandomSource;
-  /** The base model's value of a parameter, row-major, by its full name. */
+  /** The base model's value of a parameter, row-major, by its full name; after the method's own changes of it. */
   readonly base: (name: string) => Float32Array;
   /** The initial value of a parameter that stands before this one in the method's list, by its key. */
   readonly earlier: (key: string) => Float32Array;
+  /** What the method's change of the base gives for this parameter. */
+  readonly fromChange: () => Float32Array;
 }
 
 /** Random numbers for initial values, as torch's CPU generator draws them. */
@@ -66,6 +68,28 @@ export interface ConstantSpec {
   readonly shape: readonly number[];
   /** Row-major; the same array at every call. */
   readonly values: () => Float32Array;
+}
+
+/**
+ * How a method changes a tensor of the base once, before training, and starts from it. The base runs with the changed
+ * tensor wherever the method is active. Results are kept on disk, so they may depend on nothing but what is named here.
+ */
+export interface BaseChange {
+  /** The tensor that is replaced. */
+  readonly stored: string;
+  readonly shape: readonly number[];
+  /** All that the results depend on besides the tensor, as text. */
+  readonly recipe: string;
+  /** Parameters of the method that start with a result. */
+  readonly starts: readonly Pick<ParameterSpec, "key" | "shape">[];
+  /**
+   * @param random depends on the tensor's name alone, so that the base changes in the same way at every loading.
+   * @returns the changed tensor, and the starts in the order of `starts`.
+   */
+  readonly apply: (
+    base: Float32Array,
+    random: RandomSource,
+  ) => { readonly changed: Float32Array; readonly starts: readonly Float32Array[] };
 }
 
 /** What a hook may use while the graph is built. */
@@ -156,6 +180,17 @@ export interface BoundMethod {
   /** What is trained and saved. */
   readonly parameters: readonly ParameterSpec[];
   readonly constants?: readonly ConstantSpec[] | undefined;
+  /** Tensors of the base that the method runs with in a changed form. */
+  readonly baseChanges?: readonly BaseChange[] | undefined;
+  /**
+   * For a method that changes the base: the parameters, by their keys, of the method bound to its configuration for
+   * the unchanged base, with which that computes the same. `start` is a parameter's value from the change.
+   */
+  readonly forUnchangedBase?:
+    | ((
+        use: Pick<MethodUse, "builder" | "parameter"> & { readonly start: (key: string) => Value },
+      ) => ReadonlyMap<string, Value>)
+    | undefined;
   readonly hooks: (use: MethodUse) => ForwardHooks;
   /**
    * A term that the method adds to the mean loss while it is trained: a scalar made of its parameters. `undefined`
@@ -190,4 +225,6 @@ export interface Method<Configuration> {
   settle?(configuration: Configuration, source: SettleSource): Settled<Configuration> | undefined;
   /** The configuration under which a file's adapter is bound, where files keep less than what is trained. */
   condense?(configuration: Configuration): Configuration;
+  /** The configuration of the same adapter for the unchanged base, where the method changes it. */
+  forUnchangedBase?(configuration: Configuration): Configuration;
 }

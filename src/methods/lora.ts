@@ -8,6 +8,9 @@ import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import type { LoraSite } from "./lora-site.ts";
+import { baseChangesOf, checkStart, lowRankSpecs, startsAsPart } from "./lora/start.ts";
+import type { LoraStartSettings } from "./lora/start.ts";
+import { doubledRank, withStartTakenOut } from "./lora/unchanged.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type {
   BaseParameter,
@@ -27,7 +30,7 @@ import type { BiasTraining } from "./saved-modules.ts";
 import { matchTargets, patternValue } from "./targets.ts";
 import type { ModuleKind, TargetSettings } from "./targets.ts";
 
-export interface LoraConfiguration extends TargetSettings {
+export interface LoraConfiguration extends TargetSettings, LoraStartSettings {
   readonly rank: number;
   readonly alpha: number;
   /** Share of the input that A does not see while training. */
@@ -41,15 +44,8 @@ export interface LoraConfiguration extends TargetSettings {
   readonly tokens?: LoraTokens | undefined;
   /** Which biases of the base are trained as well. */
   readonly bias: BiasTraining;
-  /** B has a bias of its own. */
-  readonly loraBias: boolean;
   /** Train the lengths of the adapted matrix's rows apart from their directions (DoRA). */
   readonly magnitude: boolean;
-  /**
-   * How A and B start: true as PEFT does (A uniform within 1 / sqrt(in), B zero), "gaussian" (A normal with
-   * deviation 1 / rank, B zero), false (both random: not the identity, for tests).
-   */
-  readonly initialWeights: boolean | "gaussian";
 }
 
 /** Ids of tokens, of the model's token embedding or of the one named. */
@@ -83,13 +79,19 @@ export const lora: Method<LoraConfiguration> = {
       { modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths },
       modules,
     );
+    checkStart(configuration, [...sites.values()], modules.linears);
     const rows = tokensOf(configuration, sites, modules);
+    const parameters = [
+      ...[...sites.values()].flatMap((site) => specsOf(site, configuration)),
+      ...(rows?.parameters ?? []),
+      ...saved.parameters,
+    ];
     return {
-      parameters: [
-        ...[...sites.values()].flatMap((site) => specsOf(site, configuration)),
-        ...(rows?.parameters ?? []),
-        ...saved.parameters,
-      ],
+      parameters,
+      baseChanges: [...sites.values()].flatMap((site) => baseChangesOf(site, configuration)),
+      forUnchangedBase: startsAsPart(configuration)
+        ? withStartTakenOut([...sites.values()], parameters)
+        : undefined,
       hooks: (use) => ({
         ...stackHooks(hooksOf(use, sites, configuration), rows?.hooks(use)),
         ...saved.hooks(use),
@@ -101,6 +103,8 @@ export const lora: Method<LoraConfiguration> = {
       ],
     };
   },
+  forUnchangedBase: (configuration) =>
+    startsAsPart(configuration) ? doubledRank(configuration) : configuration,
 };
 
 /** The modules that LoRA adapts, in the order of the forward pass. @throws DeltafitError `target-unmatched`. */
@@ -197,49 +201,6 @@ function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleT
 
 function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpec[] {
   return [...lowRankSpecs(site, configuration), ...(configuration.magnitude ? [magnitudeSpec(site)] : [])];
-}
-
-function lowRankSpecs(site: LoraSite, { initialWeights, loraBias }: LoraConfiguration): ParameterSpec[] {
-  const { path, rank, in: from, out } = site;
-  const zeros = (count: number) => () => new Float32Array(count);
-  const spec = (suffix: string, shape: number[], initial: ParameterSpec["initial"]) => ({
-    key: `${path}.${suffix}`,
-    shape,
-    initial,
-  });
-  // kaiming_uniform with a = sqrt(5): bound sqrt(6 / ((1 + 5) fan)) = 1 / sqrt(fan)
-  const uniform =
-    (count: number, fan: number): ParameterSpec["initial"] =>
-    ({ random }) =>
-      random.uniform(count, -1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
-  const normal =
-    (count: number, deviation: number): ParameterSpec["initial"] =>
-    ({ random }) =>
-      random.normal(count, 0, deviation);
-  if (site.kind === "embedding")
-    return [
-      spec(
-        "lora_embedding_A",
-        [rank, from],
-        initialWeights === false ? normal(rank * from, 1) : zeros(rank * from),
-      ),
-      spec("lora_embedding_B", [out, rank], normal(out * rank, 1)),
-    ];
-  return [
-    spec(
-      "lora_A.weight",
-      [rank, from],
-      initialWeights === "gaussian" ? normal(rank * from, 1 / rank) : uniform(rank * from, from),
-    ),
-    spec(
-      "lora_B.weight",
-      [out, rank],
-      initialWeights === false ? uniform(out * rank, rank) : zeros(out * rank),
-    ),
-    ...(loraBias
-      ? [spec("lora_B.bias", [out], initialWeights === false ? uniform(out, rank) : zeros(out))]
-      : []),
-  ];
 }
 
 function hooksOf(

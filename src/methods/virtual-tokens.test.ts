@@ -30,6 +30,7 @@ const source = {
   },
   base: () => Float32Array.from({ length: 12 * 8 }, (_, index) => Math.floor(index / 8)),
   earlier: () => new Float32Array(0),
+  fromChange: () => new Float32Array(0),
 };
 
 function startOf(initial: PromptTuningConfiguration["initial"]): number[] {

@@ -6,7 +6,7 @@
  * such decomposition, but the same at every call. Knows nothing of models or adapters.
  */
 import { DeltafitError, internalError } from "../errors.ts";
-import { addScaled, dot, lengthOf, orthogonalise, scaleInPlace } from "./vectors.ts";
+import { addScaled, dot, lengthOf, orthogonalise, scaleInPlace, transposeMatrix } from "./vectors.ts";
 
 /** matrix = left * diag(values) * right, with orthonormal columns of `left` and rows of `right`. */
 export interface SingularValueDecomposition {
@@ -44,7 +44,7 @@ export function singularValueDecomposition(
     );
   const count = Math.min(rank ?? Infinity, rows, columns);
   const isTall = rows > columns;
-  const short = rowsOf(isTall ? transposed(matrix, rows, columns) : matrix, Math.min(rows, columns));
+  const short = rowsOf(isTall ? transposeMatrix(matrix, rows, columns) : matrix, Math.min(rows, columns));
   const triples = largestTriples(short, Math.max(rows, columns), count);
   const inner = triples.map((triple) => (isTall ? triple.short : triple.long));
   const outer = triples.map((triple) => (isTall ? triple.long : triple.short));
@@ -57,14 +57,6 @@ export function singularValueDecomposition(
     right.set(vector, place * columns);
   });
   return { left, values: Float32Array.from(triples, ({ value }) => value), right };
-}
-
-function transposed(matrix: Float32Array, rows: number, columns: number): Float32Array {
-  const result = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++)
-      result[column * rows + row] = matrix[row * columns + column] ?? 0;
-  return result;
 }
 
 function rowsOf(matrix: Float32Array, count: number): Float32Array[] {

@@ -1,4 +1,4 @@
-/** @file Vectors in host memory: sums in float64, whatever the elements are stored as. Knows no matrices. */
+/** @file Vectors and small matrices in host memory: sums in float64, whatever the elements are stored as. */
 
 type Vector = Float32Array | Float64Array;
 
@@ -33,4 +33,26 @@ export function lengthOf(vector: Vector): number {
 /** Takes the parts along orthonormal vectors out of a vector. */
 export function orthogonalise(vector: Float64Array, others: readonly Float64Array[]): void {
   for (const other of others) addScaled(vector, -dot(other, vector), other);
+}
+
+/** A row-major matrix [rows, columns] as [columns, rows]. */
+export function transposeMatrix(matrix: Float32Array, rows: number, columns: number): Float32Array {
+  const result = new Float32Array(matrix.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      result[column * rows + row] = matrix[row * columns + column] ?? 0;
+  return result;
+}
+
+/** The product of row-major matrices [rows, inner] and [inner, columns], summed in float64. */
+export function matrixProduct(a: Float32Array, b: Float32Array, inner: number): Float32Array {
+  const [rows, columns] = [a.length / inner, b.length / inner];
+  const result = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const sum = new Float64Array(columns);
+    for (let k = 0; k < inner; k++)
+      addScaled(sum, a[row * inner + k] ?? 0, b.subarray(k * columns, (k + 1) * columns));
+    result.set(sum, row * columns);
+  }
+  return result;
 }

@@ -8,6 +8,7 @@ import type { Graph } from "../graph/graph.ts";
 import { constantFeeds } from "../methods/constants.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import type { WeightLocation } from "../runtime/session.ts";
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { isSixteenBit } from "../base/weight-storage.ts";
 import type { Model } from "../models/forward.ts";
@@ -78,7 +79,8 @@ export function partsOf(
 
 /** Training a language model with methods. */
 export function languageObjective(options: LanguageObjectiveOptions): Objective<TaskBatch> {
-  const { base, adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
+  const { adapters, frozen = [], sequenceLength, batchSize, recompute = false } = options;
+  const base = withBaseChanges(options.base, [...frozen, ...adapters]);
   const { model, settings } = base;
   const { packed, supervisedTokens } = options;
   if (packed === true) checkPackable(base, [...frozen, ...adapters]);
@@ -180,12 +182,13 @@ export function moduleObjective<InputName extends string>(
   const pass = startPass({ adapters: trained, padding: false, attentionBlocks: 1, training: true });
   const { loss } = base.module.forward(pass.context, moduleInputs(pass.builder, base.module));
   const constants = constantsOf(adapters);
+  const changed = withBaseChanges(base, adapters);
   return {
     graph: graphOf(lossAndGradient(pass, loss)),
     layout: pass.layout,
     adapters,
     lengthMultiple: 1,
-    locate: (weight) => base.locate(weight),
+    locate: (weight) => changed.locate(weight),
     feeds: ({ tensors, count }) => ({ tensors: { ...tensors, ...constants }, count }),
   };
 }

@@ -4,13 +4,14 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { createAdapter, withValues } from "../../src/adapters/adapter.ts";
 import type { Adapter } from "../../src/adapters/adapter.ts";
-import { condenseAdapter } from "../../src/adapters/condense.ts";
+import { condenseAdapter, forUnchangedBase } from "../../src/adapters/condense.ts";
 import { loadAdapter, saveAdapter } from "../../src/adapters/folder.ts";
 import { withMergedWeights } from "../../src/adapters/merged-base.ts";
 import { methodTable } from "../../src/adapters/method-table.ts";
 import type { MethodType } from "../../src/adapters/method-table.ts";
 import { openBase, storedParameters } from "../../src/base/base.ts";
 import type { Base } from "../../src/base/base.ts";
+import { withBaseChanges } from "../../src/base/changed-base.ts";
 import type { HostArray } from "../../src/graph/operation.ts";
 import { SessionCache } from "../../src/generation/session-cache.ts";
 import { constantFeeds } from "../../src/methods/constants.ts";
@@ -165,7 +166,7 @@ async function logitsOf(base: Base, adapters: readonly Adapter[]): Promise<Float
     [frozenInput(name)]: float32Tensor([values.length], values),
     ...constantFeeds(name, method),
   }));
-  const running = await sessions.open(base, graph.graph);
+  const running = await sessions.open(withBaseChanges(base, adapters), graph.graph);
   const { tensors } = feedsOf(graph, base.model, batchFor(base));
   const { data } = (await running.run(Object.assign({}, tensors, ...feeds) as Record<string, Tensor>))[
     "logits"
@@ -239,6 +240,19 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
     expect(largestDifference(merged, adapted)).toBeLessThan(1e-4);
   });
 
+  test("computes the same with the unchanged base, where it can", async () => {
+    const base = await openTiny(architecture);
+    const adapter = moved(create(row, base));
+    const plain = await forUnchangedBase(adapter, base);
+    const isChanging = (adapter.method.baseChanges ?? []).length > 0;
+    expect(plain === adapter).toBe(adapter.method.forUnchangedBase === undefined);
+    if (plain === adapter) return;
+    expect([isChanging, plain.method.baseChanges]).toEqual([true, []]);
+    expect(largestDifference(await logitsOf(base, [plain]), await logitsOf(base, [adapter]))).toBeLessThan(
+      1e-4,
+    );
+  });
+
   test("has as many parameters as its formula says", async () => {
     const base = await openTiny(architecture);
     const { method, layout } = create(row, base);
@@ -266,8 +280,9 @@ describe.each(everyPair)("%s", (_name, row, architecture) => {
     const feeds: Record<string, HostArray> = { [trainableInput]: { shape: [values.length], data: values } };
     for (const [name, { shape, data }] of Object.entries(tensors))
       feeds[name] = { shape, data: Float64Array.from(Array.from<number | bigint, number>(data, Number)) };
+    const changed = withBaseChanges(base, [adapter]);
     for (const { stored, shape } of storedParameters(base.modules))
-      feeds[stored] = { shape, data: Float64Array.from(base.read(stored)) };
+      feeds[stored] = { shape, data: Float64Array.from(changed.read(stored)) };
     const taskLoss = lossOf(objective.graph, feeds, trainableInput);
     const penalty = buildPenaltyGraph([adapter], objective.layout);
     const penaltyOf = penalty && lossOf(penalty, feeds, trainableInput);

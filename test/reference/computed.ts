@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Adapter } from "../../src/adapters/adapter.ts";
 import type { Base } from "../../src/base/base.ts";
 import { openBase } from "../../src/base/base.ts";
+import { withBaseChanges } from "../../src/base/changed-base.ts";
 import { DeltafitError } from "../../src/errors.ts";
 import { readJsonFile } from "../../src/files/json.ts";
 import { interpret } from "../../src/graph/interpret.ts";
@@ -134,7 +135,12 @@ async function run(
   const weights = (rowWeights ?? []).map(
     (own, index) => [rowWeightInput(adapters[index]?.name ?? ""), float32Tensor([own.length], own)] as const,
   );
-  const session = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight), sessionOptions);
+  const changed = withBaseChanges(base, adapters);
+  const session = await cpu.createSession(
+    taskGraph.graph,
+    (weight) => changed.locate(weight),
+    sessionOptions,
+  );
   try {
     const outputs = await session.run({ ...feeds.tensors, ...Object.fromEntries([...values, ...weights]) });
     return { outputs, virtualTokens: taskGraph.virtualTokens, count: feeds.count };

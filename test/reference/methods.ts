@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { createAdapter, withValues } from "../../src/adapters/adapter.ts";
 import type { Adapter, BoundAdapter } from "../../src/adapters/adapter.ts";
+import { forUnchangedBase } from "../../src/adapters/condense.ts";
 import { loadAdapter } from "../../src/adapters/folder.ts";
 import { formatOf } from "../../src/adapters/method-table.ts";
 import type { MethodType } from "../../src/adapters/method-table.ts";
@@ -22,6 +23,7 @@ import type { ParameterGroups } from "../../src/training/optimiser.ts";
 import { scheduleFactor } from "../../src/training/schedule.ts";
 import { Trainer } from "../../src/training/trainer.ts";
 import { checkMerged, checkSavedAgain } from "./adapter-files.ts";
+import { checkBaseChanges, withRecordedChanges } from "./base-changes.ts";
 import {
   CaseFailure,
   caseFolders,
@@ -124,7 +126,9 @@ async function checkMethod(name: string, { root, scratch }: ReferenceFolders): P
   const opened = await openCase(name, root);
   const { folder, info, base, batch, expected, tolerance } = opened;
   const isSubset = info.settings.subset !== undefined;
-  const loaded = await startingAdapter(opened);
+  const started = await startingAdapter(opened);
+  checkBaseChanges(folder, base, started);
+  const loaded = withRecordedChanges(folder, base, started);
   const adapter = withRecordedValues(loaded, base, folder, "trainable.safetensors");
   await checkCondensed(adapter, loaded, base, tolerance);
   const logits = await computeLogits(base, [adapter], batch);
@@ -304,7 +308,7 @@ async function checkTrained(
 ): Promise<void> {
   // Cases of quantised bases record neither these logits nor which trained parameters follow rounding noise alone.
   if (!expected.has("trained_logits")) return;
-  const wanted = trainedAdapter(join(folder, "trained"), adapter, base);
+  const wanted = withRecordedChanges(folder, base, trainedAdapter(join(folder, "trained"), adapter, base));
   const recorded = withRecordedValues(wanted, base, folder, "trained_trainable.safetensors");
   const driven = new Set(Object.keys(info.fp64_gap?.trained ?? {}).map(canonicalName));
   for (const entry of adapter.layout.entries) {
@@ -323,6 +327,8 @@ async function checkTrained(
   const wantedLogits = floats(expected, "trained_logits");
   const stored = await computeLogits(base, [wanted], batch);
   compareOutput("trained, loaded: logits", stored, "logits", wantedLogits, batch, tolerance);
+  const plain = await computeLogits(base, [await forUnchangedBase(wanted, base)], batch);
+  compareOutput("trained, for the unchanged base: logits", plain, "logits", wantedLogits, batch, tolerance);
   const computed = await computeLogits(base, [adapter], batch);
   const bound = widened(tolerances.trained, info.fp64_gap?.trained_logits);
   compareOutput("trained_logits", computed, "logits", wantedLogits, batch, bound);
