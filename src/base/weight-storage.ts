@@ -9,7 +9,7 @@ import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
 import type { LinearSite } from "../models/forward.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
-import { dequantiseInt4, dequantiseInt8, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
+import { dequantiseInt4, dequantiseInt8, int4Scales, int8Scales, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
 
 /**
  * What frozen matrices are kept as. `int8` has one scale for each output of a layer, `nf4` and `fp4` are
@@ -138,11 +138,12 @@ export function arraysOf(form: WeightForm, shape: readonly number[], read: () =>
       return { values: () => narrowToFloat16(read()), scales: noScales };
     case "int8": {
       const quantise = () => quantiseInt8(read(), [rows, columns], form.axis);
-      return { values: () => quantise().integers, scales: () => quantise().scales };
+      return { values: () => quantise().integers, scales: () => int8Scales(read(), [rows, columns], form.axis) };
     }
     case "int4": {
       const quantise = () => quantiseInt4(read(), [rows, columns], form.axis, form.blockSize);
-      return { values: () => packInt4(quantise().integers), scales: () => quantise().scales };
+      const scales = () => int4Scales(read(), [rows, columns], form.axis, form.blockSize);
+      return { values: () => packInt4(quantise().integers), scales };
     }
   }
 }

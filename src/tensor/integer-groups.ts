@@ -17,26 +17,29 @@ export type MatrixShape = readonly [rows: number, columns: number];
  * Rounds to eight bits, from -127 to 127.
  * @param axis 0 for one scale a row, 1 for one a column.
  */
-export function quantiseInt8(
-  values: Float32Array,
-  [rows, columns]: MatrixShape,
-  axis: 0 | 1,
-): ScaledIntegers {
-  const scales = new Float32Array(axis === 0 ? rows : columns);
-  const groupOf = (row: number, column: number) => (axis === 0 ? row : column);
-  for (let row = 0, index = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++, index++) {
-      const group = groupOf(row, column);
-      scales[group] = Math.max(scales[group] ?? 0, Math.abs(values[index] ?? 0));
-    }
-  for (const [group, largest] of scales.entries()) scales[group] = largest / 127;
+export function quantiseInt8(values: Float32Array, shape: MatrixShape, axis: 0 | 1): ScaledIntegers {
+  const scales = int8Scales(values, shape, axis);
+  const [rows, columns] = shape;
   const integers = new Int8Array(values.length);
   for (let row = 0, index = 0; row < rows; row++)
     for (let column = 0; column < columns; column++, index++) {
-      const scale = scales[groupOf(row, column)] ?? 0;
+      const scale = scales[axis === 0 ? row : column] ?? 0;
       integers[index] = scale === 0 ? 0 : Math.round((values[index] ?? 0) / scale);
     }
   return { integers, scales };
+}
+
+/** The scales of `quantiseInt8` alone. */
+export function int8Scales(values: Float32Array, [rows, columns]: MatrixShape, axis: 0 | 1): Float32Array {
+  const scales = new Float32Array(axis === 0 ? rows : columns);
+  for (let row = 0, index = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++, index++) {
+      const group = axis === 0 ? row : column;
+      const magnitude = Math.abs(values[index] ?? 0);
+      if (magnitude > (scales[group] ?? 0)) scales[group] = magnitude;
+    }
+  for (let group = 0; group < scales.length; group++) scales[group] = (scales[group] ?? 0) / 127;
+  return scales;
 }
 
 /** The numbers that eight-bit integers stand for. */
@@ -60,12 +63,36 @@ export function int4ScaleShape(
   return axis === 0 ? [Math.ceil(rows / groupSize), columns] : [rows, Math.ceil(columns / groupSize)];
 }
 
-/** Place of the scale of an element among the row-major scales. */
-function scalePlace([, columns]: MatrixShape, axis: 0 | 1, groupSize: number): (index: number) => number {
+/** Calls back with the place of every element and that of its scale. */
+function forEachElement(
+  [rows, columns]: MatrixShape,
+  axis: 0 | 1,
+  groupSize: number,
+  visit: (index: number, scale: number) => void,
+): void {
   const groups = Math.ceil(columns / groupSize);
-  return axis === 0
-    ? (index) => Math.floor(Math.floor(index / columns) / groupSize) * columns + (index % columns)
-    : (index) => Math.floor(index / columns) * groups + Math.floor((index % columns) / groupSize);
+  for (let row = 0, index = 0; row < rows; row++) {
+    const first = axis === 0 ? Math.floor(row / groupSize) * columns : row * groups;
+    for (let column = 0; column < columns; column++, index++)
+      visit(index, first + (axis === 0 ? column : Math.floor(column / groupSize)));
+  }
+}
+
+/** The scales of `quantiseInt4` alone. */
+export function int4Scales(
+  values: Float32Array,
+  shape: MatrixShape,
+  axis: 0 | 1,
+  groupSize: number,
+): Float32Array {
+  const [rows, columns] = int4ScaleShape(shape, axis, groupSize);
+  const scales = new Float32Array(rows * columns);
+  forEachElement(shape, axis, groupSize, (index, at) => {
+    const value = values[index] ?? 0;
+    if (Math.abs(value) > Math.abs(scales[at] ?? 0)) scales[at] = value;
+  });
+  for (let at = 0; at < scales.length; at++) scales[at] = (scales[at] ?? 0) / -8;
+  return scales;
 }
 
 /**
@@ -78,17 +105,11 @@ export function quantiseInt4(
   axis: 0 | 1,
   groupSize: number,
 ): ScaledIntegers {
-  const [rows, columns] = int4ScaleShape(shape, axis, groupSize);
-  const scales = new Float32Array(rows * columns);
-  const place = scalePlace(shape, axis, groupSize);
-  for (const [index, value] of values.entries()) {
-    const at = place(index);
-    if (Math.abs(value) > Math.abs(scales[at] ?? 0)) scales[at] = value;
-  }
-  for (const [at, largest] of scales.entries()) scales[at] = largest / -8;
-  const integers = Int8Array.from(values, (value, index) => {
-    const scale = scales[place(index)] ?? 0;
-    return scale === 0 ? 0 : Math.min(7, Math.max(-8, Math.round(value / scale)));
+  const scales = int4Scales(values, shape, axis, groupSize);
+  const integers = new Int8Array(values.length);
+  forEachElement(shape, axis, groupSize, (index, at) => {
+    const scale = scales[at] ?? 0;
+    if (scale !== 0) integers[index] = Math.min(7, Math.max(-8, Math.round((values[index] ?? 0) / scale)));
   });
   return { integers, scales };
 }
@@ -100,14 +121,17 @@ export function dequantiseInt4(
   axis: 0 | 1,
   groupSize: number,
 ): Float32Array {
-  const place = scalePlace(shape, axis, groupSize);
-  return Float32Array.from(integers, (integer, index) => integer * (scales[place(index)] ?? 0));
+  const values = new Float32Array(integers.length);
+  forEachElement(shape, axis, groupSize, (index, at) => {
+    values[index] = (integers[index] ?? 0) * (scales[at] ?? 0);
+  });
+  return values;
 }
 
 /** Two four-bit integers a byte, the first in the low bits, as ONNX packs them. */
 export function packInt4(integers: Int8Array): Uint8Array {
   const packed = new Uint8Array(Math.ceil(integers.length / 2));
-  for (const [index, integer] of integers.entries())
-    packed[index >> 1] = (packed[index >> 1] ?? 0) | ((integer & 15) << ((index & 1) * 4));
+  for (let index = 0; index < integers.length; index++)
+    packed[index >> 1] = (packed[index >> 1] ?? 0) | (((integers[index] ?? 0) & 15) << ((index & 1) * 4));
   return packed;
 }
