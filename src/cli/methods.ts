@@ -19,50 +19,15 @@ import { ia3Defaults } from "../methods/ia3.ts";
 import { lohaDefaults } from "../methods/loha.ts";
 import { lokrDefaults } from "../methods/lokr.ts";
 import { loraDefaults } from "../methods/lora.ts";
-import type { LoraStart } from "../methods/lora/start.ts";
 import { oftDefaults } from "../methods/oft.ts";
 import { pTuningDefaults } from "../methods/p-tuning.ts";
 import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
 import { promptTuningDefaults } from "../methods/prompt-tuning.ts";
-import type { BiasTraining } from "../methods/saved-modules.ts";
+import type { PromptStart } from "../methods/prompt-tuning.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 import { veraDefaults } from "../methods/vera.ts";
 import { kebab } from "./flags.ts";
-
-/** What the flags of methods say; `undefined` and false where a flag is not given. */
-export interface MethodValues {
-  readonly rank: number | undefined;
-  readonly alpha: number | undefined;
-  readonly dropout: number | undefined;
-  readonly targets: readonly string[] | undefined;
-  readonly targetsPattern: string | undefined;
-  readonly exclude: readonly string[] | undefined;
-  readonly layersToTransform: readonly number[] | undefined;
-  readonly rankPattern: Readonly<Record<string, number>> | undefined;
-  readonly alphaPattern: Readonly<Record<string, number>> | undefined;
-  readonly rankStabilised: boolean;
-  readonly magnitude: boolean;
-  readonly initialWeights: LoraStart | undefined;
-  readonly loftqIterations: number | undefined;
-  readonly feedForward: readonly string[] | undefined;
-  readonly projectionSeed: number | undefined;
-  readonly frequencies: number | undefined;
-  readonly initialRank: number | undefined;
-  readonly totalSteps: number | undefined;
-  readonly initialSteps: number | undefined;
-  readonly finalSteps: number | undefined;
-  readonly allocateEvery: number | undefined;
-  readonly orthogonality: number | undefined;
-  readonly blockSize: number | undefined;
-  readonly blockCount: number | undefined;
-  readonly exactRotation: boolean;
-  readonly butterflyFactors: number | undefined;
-  readonly tokens: readonly number[] | undefined;
-  readonly virtualTokens: number | undefined;
-  readonly projection: boolean;
-  readonly bias: BiasTraining | undefined;
-  readonly modulesToSave: readonly string[] | undefined;
-}
+import type { MethodValues } from "./method-values.ts";
 
 type SettingName = keyof MethodValues;
 
@@ -236,10 +201,11 @@ const rows = {
   "prompt-tuning": row({
     type: "PROMPT_TUNING",
     learningRate: 1e-2,
-    uses: ["modulesToSave", "virtualTokens"],
+    uses: ["modulesToSave", "virtualTokens", "promptText", "promptStart"],
     configure: (values) => ({
       ...promptTuningDefaults,
       ...given(values, ["modulesToSave", "virtualTokens"]),
+      initial: promptStartOf(values),
     }),
   }),
   "p-tuning": row({
@@ -291,6 +257,17 @@ export const defaultLearningRate = (methods: readonly MethodName[]): number =>
 function targeting(type: MethodType, values: MethodValues, modelType: string) {
   const { layersToTransform, modulesToSave } = values;
   return { targets: targetsOf(values) ?? defaultTargets(type, modelType), layersToTransform, modulesToSave };
+}
+
+/** What a prompt starts from. @throws DeltafitError `usage-invalid` for a text and another start at once. */
+function promptStartOf({ promptText: text, promptSource, promptStart }: MethodValues): PromptStart {
+  if (text === undefined) return promptStart ?? promptTuningDefaults.initial;
+  if (promptStart === undefined) return { text, tokenizer: "", ...promptSource };
+  throw new DeltafitError(
+    "usage-invalid",
+    "--prompt-text and --prompt-start exclude each other.",
+    "Leave one of them out.",
+  );
 }
 
 /** The settings whose flags were given. */

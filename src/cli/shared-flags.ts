@@ -131,6 +131,13 @@ export const methodFlags = {
   butterflyFactors: optional(wholeNumber(1), methodGroup, "factors of BOFT's rotation", "1"),
   tokens: optional(wholeNumbers, methodGroup, "ids of the tokens that are trained"),
   virtualTokens: optional(wholeNumber(1), methodGroup, "length of a prefix or prompt", "20"),
+  promptText: optional(text("TEXT"), methodGroup, "text whose embeddings a prompt starts from"),
+  promptStart: optional(
+    choice(["random", "vocabulary"]),
+    methodGroup,
+    "how a prompt starts without a text",
+    "random",
+  ),
   projection: switched(methodGroup, "train a prefix through an encoder"),
   projectionSeed: optional(wholeNumber(0), methodGroup, "seed of VeRA's shared matrices", "0"),
   bias: optional(

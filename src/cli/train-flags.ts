@@ -36,6 +36,12 @@ export const trainFlags = {
     "at its peak",
     "5e-4 for lora, 5e-5 for full",
   ),
+  loraPlusRatio: optional(
+    numberIn({ above: 0 }),
+    trainingGroup,
+    "LoRA+: rate of LoRA's B over that of its A",
+    "1",
+  ),
   schedule: withDefault(choice(scheduleNames), trainingGroup, "linear", "how the learning rate falls"),
   warmup: withDefault(
     numberIn({ atLeast: 0 }),

@@ -9,6 +9,7 @@ import { DeltafitError } from "../errors.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 import { totalParameters } from "../fine-tuning/fine-tune.ts";
 import { checkMembers } from "../fine-tuning/trained-adapters.ts";
+import type { LoraPlusSettings } from "../training/lora-plus.ts";
 import type { TrainingPlan } from "../training/run.ts";
 import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
@@ -35,6 +36,7 @@ export interface PreparedRun {
   /** Active but not trained, under those that are. */
   readonly frozen: readonly Adapter[];
   readonly plan: TrainingPlan;
+  readonly loraPlus: LoraPlusSettings | undefined;
   readonly sequenceLength: number;
   readonly trainableParameters: number;
   /** Of the base, and what the adapter adds. */
@@ -46,6 +48,7 @@ const usualEpochs = 3;
 
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
   const { task, alpaca, trainOnPrompt, stride } = values;
+  const loraPlus = loraPlusOf(values);
   const model = await findModel(values.model, terminal, values.randomWeights);
   const under = await findAdapters(values.frozen ?? [], terminal);
   const first = await openModel(model, task, { storage: values.storage, labelCount: under.labelCount });
@@ -71,7 +74,9 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
   const plan = planOf(values, data);
-  const adapters = createAdaptersFromFlags(base, values.method, values, values.seed, plan.steps, frozen);
+  const tokens = tokenizer.encode(values.promptText ?? "", { addSpecialTokens: false });
+  const given = { ...values, promptSource: { tokens, tokenizer: base.name } };
+  const adapters = createAdaptersFromFlags(base, values.method, given, values.seed, plan.steps, frozen);
   checkMembers(adapters, frozen);
   const notes: TrainingNotes = {
     format: 1,
@@ -90,6 +95,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     adapters,
     frozen,
     plan,
+    loraPlus,
     sequenceLength,
     notes,
     trainableParameters: adapters.reduce((sum, { layout }) => sum + layout.size, 0),
@@ -159,4 +165,21 @@ function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
     evaluateEvery: values.evalEvery,
     saveEvery: values.saveEvery,
   };
+}
+
+/**
+ * Rates of LoRA+; adapted embeddings keep the rate of A.
+ * @throws DeltafitError `usage-invalid` where no LoRA is trained.
+ */
+function loraPlusOf({
+  loraPlusRatio: ratio,
+  method,
+}: Pick<TrainValues, "loraPlusRatio" | "method">): LoraPlusSettings | undefined {
+  if (ratio === undefined) return undefined;
+  if (method.includes("lora")) return { ratio, embeddingRatio: 1 };
+  throw new DeltafitError(
+    "usage-invalid",
+    `--lora-plus-ratio: no lora is trained, found ${method.join(", ")}.`,
+    "Leave it out.",
+  );
 }

@@ -64,7 +64,8 @@ async function trainPrepared(
   values: TrainValues,
   terminal: Terminal,
 ): Promise<FineTuneResult> {
-  const { base, tokenizer, adapters, frozen, data, evaluationData, sequenceLength, plan } = prepared;
+  const { base, tokenizer, adapters, frozen, data, evaluationData, sequenceLength, plan, loraPlus } =
+    prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
   const { pack, groupByLength } = values;
   const view = await createTrainingView(terminal);
@@ -74,7 +75,7 @@ async function trainPrepared(
   const addFiles = (folder: string) => {
     writeTrainingNotes(folder, prepared.notes);
   };
-  const numbers = { batchSize, pack, groupByLength, sequenceLength, plan, weightDecay, clip, seed };
+  const numbers = { batchSize, pack, groupByLength, sequenceLength, plan, weightDecay, loraPlus, clip, seed };
   try {
     return await untilInterrupted(terminal, (signal) =>
       fineTune({ ...model, ...numbers, data, evaluationData, out, resume, addFiles, onEvent, signal }),

@@ -1,4 +1,5 @@
 /** @file One vector for each text, from a model with adapters: pooled hidden states. Reads no files. */
+import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { collate } from "../data/batches.ts";
 import { internalError } from "../errors.ts";
@@ -67,7 +68,8 @@ export class Embedder {
       },
       pooling,
     );
-    const created = await device.createSession(graph.graph, (weight) => base.locate(weight), session);
+    const changed = withBaseChanges(base, adapters);
+    const created = await device.createSession(graph.graph, (weight) => changed.locate(weight), session);
     return new Embedder(options, graph, created);
   }
 

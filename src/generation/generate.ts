@@ -305,6 +305,13 @@ async function activateRows(
     );
   const weights = chosen.map((row) => new Map(row.map((given) => weightOf(adapters, given))));
   const used = adapters.filter(({ name }) => weights.some((row) => row.has(name)));
+  const changing = used.find(({ method }) => (method.baseChanges ?? []).length > 0);
+  if (changing)
+    throw new DeltafitError(
+      "method-unsupported",
+      `Generation: the adapter ${quote(changing.name)} changes the base itself, so it cannot be chosen for single prompts.`,
+      "Convert it with forUnchangedBase where it started as PiSSA or OLoRA, or switch adapters between requests.",
+    );
   for (const adapter of used)
     for (const row of weights) checkWeight(base, adapter, row.get(adapter.name) ?? 0);
   const session = await sessions.open(base, buildDecoderGraph(base.model, used, "per-row"));

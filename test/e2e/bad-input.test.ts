@@ -223,6 +223,25 @@ const badInputs: readonly BadInput[] = [
     error: "error: --steps and --epochs exclude each other.\n" + "hint: Leave one of them out.\n",
   },
   {
+    title: "rates of LoRA+ for another method",
+    words: [...usual, "--method", "vera", "--lora-plus-ratio", "16"],
+    exitCode: 2,
+    error: "error: --lora-plus-ratio: no lora is trained, found vera.\n" + "hint: Leave it out.\n",
+  },
+  {
+    title: "two starts of a prompt",
+    words: [...usual, "--method", "prompt-tuning", "--prompt-text", "a", "--prompt-start", "random"],
+    exitCode: 2,
+    error: "error: --prompt-text and --prompt-start exclude each other.\n" + "hint: Leave one of them out.\n",
+  },
+  {
+    title: "a start that LoRA does not have",
+    words: [...usual, "--initial-weights", "eva"],
+    exitCode: 2,
+    error:
+      'error: --initial-weights: expected one of gaussian, orthogonal, pissa, pissa_niter_N, olora, loftq, found "eva".\n',
+  },
+  {
     title: "longer rows than the model can",
     words: [...usual, "--sequence-length", "4096"],
     exitCode: 2,
