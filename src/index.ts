@@ -96,6 +96,8 @@ export type { PrefixTuningConfiguration } from "./methods/prefix-tuning.ts";
 export { promptTuningDefaults } from "./methods/prompt-tuning.ts";
 export type { PromptStart, PromptText, PromptTuningConfiguration } from "./methods/prompt-tuning.ts";
 export type { TrainableTokensConfiguration } from "./methods/trainable-tokens.ts";
+export { vbloraDefaults } from "./methods/vblora.ts";
+export type { VbloraConfiguration } from "./methods/vblora.ts";
 export { veraDefaults } from "./methods/vera.ts";
 export type { VeraConfiguration } from "./methods/vera.ts";
 export type { LoraPlusSettings } from "./training/lora-plus.ts";

@@ -8,6 +8,7 @@ import type { ModuleNames } from "../methods/targets.ts";
 const queryAndValue = ["q_proj", "v_proj"];
 const fusedQueryKeyValue = ["query_key_value"];
 const bertNames = ["query", "value"];
+const everyProjection = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
 
 export const loraTargets: Readonly<Record<string, ModuleNames>> = {
   bart: queryAndValue,
@@ -45,6 +46,32 @@ export const loraTargets: Readonly<Record<string, ModuleNames>> = {
   stablelm: queryAndValue,
   t5: ["q", "v"],
   "xlm-roberta": bertNames,
+};
+
+export const vbloraTargets: Readonly<Record<string, ModuleNames>> = {
+  bart: everyProjection,
+  bert: bertNames,
+  bloom: fusedQueryKeyValue,
+  deberta: ["in_proj"],
+  "deberta-v2": ["query_proj", "key_proj", "value_proj", "dense"],
+  gemma: queryAndValue,
+  gemma2: queryAndValue,
+  gemma3_text: queryAndValue,
+  gemma4: ".*language_model\\..*\\.(q_proj|v_proj)",
+  gpt2: ["c_attn"],
+  gpt_bigcode: ["c_attn"],
+  gpt_neo: queryAndValue,
+  gpt_neox: fusedQueryKeyValue,
+  gptj: queryAndValue,
+  llama: queryAndValue,
+  llama4: queryAndValue,
+  mt5: ["q", "k", "v", "o", "wi_0", "wi_1", "wo"],
+  nemotron_h: ["q_proj", "k_proj", "v_proj", "o_proj"],
+  opt: everyProjection,
+  qwen2: queryAndValue,
+  qwen3: queryAndValue,
+  roberta: bertNames,
+  t5: ["q", "k", "v", "o", "wi", "wo"],
 };
 
 /**
@@ -152,8 +179,6 @@ export const layerNormTargets: Readonly<Record<string, ModuleNames>> = {
   qwen3: ["post_attention_layernorm"],
   t5: ["layer_norm", "final_layer_norm"],
 };
-
-const everyProjection = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
 
 export const adaloraTargets: Readonly<Record<string, ModuleNames>> = {
   bart: everyProjection,

@@ -288,7 +288,7 @@ describe("a configuration that cannot be honoured", () => {
   const cases: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     "quantised steps": { use_qalora: true },
     "replicated layers": { layer_replication: [[0, 1]] },
-    "a base that was changed": { init_lora_weights: "pissa" },
+    "a base that was changed by data": { init_lora_weights: "corda" },
     "another method": { peft_type: "XLORA" },
     "a wrong type": { r: "8", lora_dropout: 2 },
     "an unknown target": { target_modules: ["q_porj"] },

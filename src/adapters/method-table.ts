@@ -10,6 +10,8 @@ import { lora } from "../methods/lora.ts";
 import type { LoraConfiguration } from "../methods/lora.ts";
 import { vera } from "../methods/vera.ts";
 import type { VeraConfiguration } from "../methods/vera.ts";
+import { vblora } from "../methods/vblora.ts";
+import type { VbloraConfiguration } from "../methods/vblora.ts";
 import { ia3 } from "../methods/ia3.ts";
 import type { Ia3Configuration } from "../methods/ia3.ts";
 import { loha } from "../methods/loha.ts";
@@ -60,11 +62,13 @@ import { lokrFormat } from "./lokr-format.ts";
 import { lohaFormat } from "./loha-format.ts";
 import { ia3Format } from "./ia3-format.ts";
 import { veraFormat } from "./vera-format.ts";
+import { vbloraFormat } from "./vblora-format.ts";
 
 /** The configuration of each method. */
 export interface MethodConfigurations {
   readonly LORA: LoraConfiguration;
   readonly VERA: VeraConfiguration;
+  readonly VBLORA: VbloraConfiguration;
   readonly IA3: Ia3Configuration;
   readonly LOHA: LohaConfiguration;
   readonly LOKR: LokrConfiguration;
@@ -118,6 +122,7 @@ function refuseSavedModules<Configuration>(
 export const methodTable: { readonly [Type in MethodType]: MethodEntry<MethodConfigurations[Type]> } = {
   LORA: { method: lora, withSavedModules: addSavedModules, format: loraFormat },
   VERA: { method: vera, withSavedModules: addSavedModules, format: veraFormat },
+  VBLORA: { method: vblora, withSavedModules: addSavedModules, format: vbloraFormat },
   IA3: { method: ia3, withSavedModules: addSavedModules, format: ia3Format },
   LOHA: { method: loha, withSavedModules: addSavedModules, format: lohaFormat },
   LOKR: { method: lokr, withSavedModules: addSavedModules, format: lokrFormat },

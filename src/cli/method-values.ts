@@ -19,6 +19,9 @@ export interface MethodValues {
   readonly loftqIterations: number | undefined;
   readonly feedForward: readonly string[] | undefined;
   readonly projectionSeed: number | undefined;
+  readonly vectorCount: number | undefined;
+  readonly vectorLength: number | undefined;
+  readonly topVectors: number | undefined;
   readonly frequencies: number | undefined;
   readonly initialRank: number | undefined;
   readonly totalSteps: number | undefined;

@@ -25,6 +25,7 @@ import { prefixTuningDefaults } from "../methods/prefix-tuning.ts";
 import { promptTuningDefaults } from "../methods/prompt-tuning.ts";
 import type { PromptStart } from "../methods/prompt-tuning.ts";
 import type { ModuleNames } from "../methods/targets.ts";
+import { vbloraDefaults } from "../methods/vblora.ts";
 import { veraDefaults } from "../methods/vera.ts";
 import { kebab } from "./flags.ts";
 import type { MethodValues } from "./method-values.ts";
@@ -119,6 +120,19 @@ const rows = {
       ...veraDefaults,
       ...targeting("VERA", values, modelType),
       ...given(values, ["rank", "dropout", "bias", "projectionSeed"]),
+    }),
+  }),
+  vblora: row({
+    type: "VBLORA",
+    learningRate: 1e-2,
+    uses: [
+      ...targetSettings,
+      ...(["exclude", "rank", "dropout", "bias", "vectorCount", "vectorLength", "topVectors"] as const),
+    ],
+    configure: (values, modelType) => ({
+      ...vbloraDefaults,
+      ...targeting("VBLORA", values, modelType),
+      ...given(values, ["exclude", "rank", "dropout", "bias", "vectorCount", "vectorLength", "topVectors"]),
     }),
   }),
   ia3: row({

@@ -84,7 +84,7 @@ export const methodFlags = {
     ...optional(methodStack, methodGroup, "what is trained; several act together", "lora"),
     whenMissing: (): readonly MethodName[] => ["lora"],
   },
-  rank: optional(wholeNumber(1), methodGroup, "rank", "8; of VeRA 256"),
+  rank: optional(wholeNumber(1), methodGroup, "rank", "8; of VeRA 256, of VB-LoRA 4"),
   alpha: optional(numberIn({ above: 0 }), methodGroup, "the change is scaled by alpha / rank", "2 x rank"),
   dropout: optional(
     numberIn({ atLeast: 0, below: 1 }),
@@ -113,6 +113,9 @@ export const methodFlags = {
   ),
   loftqIterations: optional(wholeNumber(1), methodGroup, "turns of LoftQ", "1"),
   feedForward: optional(names(), methodGroup, "(IA)3's targets that scale their input"),
+  vectorCount: optional(wholeNumber(1), methodGroup, "vectors of VB-LoRA's bank", "256"),
+  vectorLength: optional(wholeNumber(1), methodGroup, "length of each; divides every adapted width", "256"),
+  topVectors: optional(wholeNumber(1), methodGroup, "vectors that a piece is mixed of", "2"),
   frequencies: optional(wholeNumber(1), methodGroup, "entries of the spectrum FourierFT trains", "1000"),
   initialRank: optional(wholeNumber(1), methodGroup, "AdaLoRA's rank before ranks are dropped", "1.5 x rank"),
   totalSteps: optional(wholeNumber(1), methodGroup, "updates of AdaLoRA's schedule", "those of the run"),

@@ -12,6 +12,7 @@ import { lora, loraDefaults } from "./lora.ts";
 import { nearestDivisor, oft, oftDefaults } from "./oft.ts";
 import { surveyModel } from "./survey.ts";
 import { trainableTokens } from "./trainable-tokens.ts";
+import { vblora, vbloraDefaults } from "./vblora.ts";
 import { vera, veraDefaults } from "./vera.ts";
 
 const modules: ModuleTable = surveyModel(
@@ -34,6 +35,34 @@ const cases: readonly (readonly [
   () => BoundMethod,
   { code: string; message: string; hint: string | undefined },
 ])[] = [
+  [
+    "VB-LoRA with vectors that do not fill a matrix",
+    () => vblora.bind({ ...vbloraDefaults, targets, vectorLength: 3 }, modules),
+    {
+      code: "config-invalid",
+      message:
+        'VB-LoRA: vectors of length 3 do not fill the matrix of "model.layers.0.self_attn.q_proj", [8, 8].',
+      hint: "Choose a length that divides the sizes of all adapted layers.",
+    },
+  ],
+  [
+    "VB-LoRA of more vectors than there are",
+    () => vblora.bind({ ...vbloraDefaults, targets, vectorCount: 2, topVectors: 3 }, modules),
+    {
+      code: "config-invalid",
+      message: "VB-LoRA: topVectors is 3, and the bank has 2 vectors.",
+      hint: "Mix each piece of fewer vectors.",
+    },
+  ],
+  [
+    "VB-LoRA without a rank",
+    () => vblora.bind({ ...vbloraDefaults, targets, rank: 0 }, modules),
+    {
+      code: "config-invalid",
+      message: "VB-LoRA: rank is 0; expected a whole number above 0.",
+      hint: "Common values are 4, 256, 256 and 2.",
+    },
+  ],
   [
     "VeRA without a rank",
     () => vera.bind({ ...veraDefaults, targets, rank: 0 }, modules),

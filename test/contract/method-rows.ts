@@ -13,6 +13,7 @@ import { loraDefaults } from "../../src/methods/lora.ts";
 import { oftDefaults } from "../../src/methods/oft.ts";
 import { prefixTuningDefaults } from "../../src/methods/prefix-tuning.ts";
 import { pTuningDefaults } from "../../src/methods/p-tuning.ts";
+import { vbloraDefaults } from "../../src/methods/vblora.ts";
 import { veraDefaults } from "../../src/methods/vera.ts";
 import type { LinearSite } from "../../src/models/forward.ts";
 
@@ -152,6 +153,20 @@ export const methodRows = [
     type: "VERA",
     configuration: () => ({ ...veraDefaults, rank: 3, targets }),
     parameterCount: (base) => sum(adapted(base).map(({ out }) => out + 3)),
+  }),
+  row({
+    name: "VB-LoRA",
+    type: "VBLORA",
+    configuration: () => ({
+      ...vbloraDefaults,
+      rank,
+      vectorCount: 5,
+      vectorLength: 4,
+      initialVectorBound: 0.5,
+      targets,
+    }),
+    parameterCount: (base) => 5 * 4 + lowRank(base) * (5 / 4),
+    startsElsewhere: true,
   }),
   row({
     name: "(IA)3",

@@ -58,10 +58,14 @@ export function recordedName({ key }: Pick<LayoutEntry, "key">): string {
 
 /** A name of PEFT's `named_parameters()` as it stands in an adapter file: without the adapter's name. */
 export function canonicalName(parameter: string): string {
-  return parameter
-    .replace(".modules_to_save.default", "")
-    .replace(/\.default(?=\.|$)/, "")
-    .replace(/\.lora_magnitude_vector\.weight$/, ".lora_magnitude_vector");
+  return (
+    parameter
+      .replace(".modules_to_save.default", "")
+      .replace(/\.default(?=\.|$)/, "")
+      .replace(/\.lora_magnitude_vector\.weight$/, ".lora_magnitude_vector")
+      // The bank is the first layer's there.
+      .replace(/^base_model\.model\..*\.vblora_vector_bank$/, "base_model.vblora_vector_bank")
+  );
 }
 
 /** What files keep of an adapter against what PEFT's file holds. */
