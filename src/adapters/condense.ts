@@ -72,6 +72,8 @@ async function computeAdapter(
     return known;
   };
   const parameter = (key: string): Value => {
+    const constant = adapter.method.constants?.find((candidate) => candidate.key === key);
+    if (constant) return input(`value of ${key}`, constant.shape, constant.values());
     const entry = findEntry(adapter.layout, adapter.name, key);
     return input(`value of ${key}`, entry.shape, entryValues(adapter.values, entry));
   };

@@ -15,6 +15,7 @@ export interface MethodValues {
   readonly alphaPattern: Readonly<Record<string, number>> | undefined;
   readonly rankStabilised: boolean;
   readonly magnitude: boolean;
+  readonly frozenA: boolean;
   readonly initialWeights: LoraStart | undefined;
   readonly loftqIterations: number | undefined;
   readonly feedForward: readonly string[] | undefined;

@@ -59,7 +59,7 @@ const rows = {
     learningRate: 5e-4,
     uses: [
       ...([...targetSettings, ...patternSettings, "dropout", "rankStabilised", "magnitude", "bias"] as const),
-      ...(["initialWeights", "loftqIterations"] as const),
+      ...(["initialWeights", "loftqIterations", "frozenA", "projectionSeed"] as const),
     ],
     configure(values, modelType) {
       const { rank = loraDefaults.rank, rankStabilised, magnitude } = values;
@@ -80,6 +80,8 @@ const rows = {
         alpha,
         rankStabilised,
         magnitude,
+        frozenA: values.frozenA,
+        ...given(values, ["projectionSeed"]),
       };
     },
   }),

@@ -105,6 +105,7 @@ export const methodFlags = {
   alphaPattern: optional(numbersByName, methodGroup, "alpha of single modules"),
   rankStabilised: switched(methodGroup, "scale by alpha / sqrt(rank): rsLoRA"),
   magnitude: switched(methodGroup, "train lengths apart from directions: DoRA"),
+  frozenA: switched(methodGroup, "train LoRA's B alone: LoRA-FA"),
   initialWeights: optional(
     startOfLora,
     methodGroup,
@@ -142,7 +143,12 @@ export const methodFlags = {
     "random",
   ),
   projection: switched(methodGroup, "train a prefix through an encoder"),
-  projectionSeed: optional(wholeNumber(0), methodGroup, "seed of VeRA's shared matrices", "0"),
+  projectionSeed: optional(
+    wholeNumber(0),
+    methodGroup,
+    "seed of VeRA's shared matrices, or of a frozen A",
+    "0",
+  ),
   bias: optional(
     choice(["none", "all", "adapted"]),
     methodGroup,

@@ -10,6 +10,7 @@ import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import type { LoraSite } from "./lora-site.ts";
 import { baseChangesOf, checkStart, lowRankSpecs, startsAsPart } from "./lora/start.ts";
 import type { LoraStartSettings } from "./lora/start.ts";
+import { checkFrozenStart, frozenStarts, withFrozen } from "./lora/frozen.ts";
 import { doubledRank, withStartTakenOut } from "./lora/unchanged.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type {
@@ -44,6 +45,10 @@ export interface LoraConfiguration extends TargetSettings, LoraStartSettings {
   readonly tokens?: LoraTokens | undefined;
   /** Which biases of the base are trained as well. */
   readonly bias: BiasTraining;
+  /** Train B alone: A stays as it starts (LoRA-FA). */
+  readonly frozenA?: boolean | undefined;
+  /** Seed of the start of an A that is not trained; 0 by default. */
+  readonly projectionSeed?: number | undefined;
   /** Train the lengths of the adapted matrix's rows apart from their directions (DoRA). */
   readonly magnitude: boolean;
 }
@@ -80,14 +85,18 @@ export const lora: Method<LoraConfiguration> = {
       modules,
     );
     checkStart(configuration, [...sites.values()], modules.linears);
+    if (configuration.frozenA === true) checkFrozenStart(configuration, [...sites.values()]);
     const rows = tokensOf(configuration, sites, modules);
     const parameters = [
       ...[...sites.values()].flatMap((site) => specsOf(site, configuration)),
       ...(rows?.parameters ?? []),
       ...saved.parameters,
     ];
+    const frozen = configuration.frozenA === true ? frozenStarts([...sites.values()], configuration) : [];
     return {
       parameters,
+      constants: frozen,
+      condensed: frozen.length > 0 ? withFrozen(parameters, frozen) : undefined,
       baseChanges: [...sites.values()].flatMap((site) => baseChangesOf(site, configuration)),
       forUnchangedBase: startsAsPart(configuration)
         ? withStartTakenOut([...sites.values()], parameters)
@@ -103,6 +112,8 @@ export const lora: Method<LoraConfiguration> = {
       ],
     };
   },
+  // Files hold A like B: of an adapter that is trained no further it makes no difference.
+  condense: (configuration) => ({ ...configuration, frozenA: false }),
   forUnchangedBase: (configuration) =>
     startsAsPart(configuration) ? doubledRank(configuration) : configuration,
 };
@@ -200,7 +211,10 @@ function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleT
 }
 
 function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpec[] {
-  return [...lowRankSpecs(site, configuration), ...(configuration.magnitude ? [magnitudeSpec(site)] : [])];
+  const lowRank = lowRankSpecs(site, configuration).filter(
+    ({ key }) => !configuration.frozenA || key !== site.a,
+  );
+  return [...lowRank, ...(configuration.magnitude ? [magnitudeSpec(site)] : [])];
 }
 
 function hooksOf(

@@ -91,6 +91,12 @@ export const methodRows = [
     parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ out }) => out)),
   }),
   row({
+    name: "LoRA-FA",
+    type: "LORA",
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, frozenA: true }),
+    parameterCount: (base) => sum(adapted(base).map(({ out }) => rank * out)),
+  }),
+  row({
     name: "LoRA from an orthogonal start",
     type: "LORA",
     configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, initialWeights: "orthogonal" }),
@@ -118,14 +124,7 @@ export const methodRows = [
   row({
     name: "OLoRA",
     type: "LORA",
-    configuration: () => ({
-      ...loraDefaults,
-      rank,
-      alpha: 3,
-      targets,
-      rankStabilised: true,
-      initialWeights: "olora",
-    }),
+    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, initialWeights: "olora" }),
     parameterCount: lowRank,
   }),
   row({

@@ -149,3 +149,33 @@ describe("what cannot start", () => {
     });
   });
 });
+
+describe("what cannot keep its A", () => {
+  test.each<[string, Partial<LoraConfiguration>, string, string]>([
+    [
+      "another start",
+      { initialWeights: "olora" },
+      'it starts as "olora"',
+      "Leave the start out, or take the gaussian one.",
+    ],
+    ["DoRA", { magnitude: true }, "magnitudes are trained (DoRA)", "Leave one of them out."],
+    [
+      "an embedding",
+      { targets: ["embed_tokens"] },
+      '"model.embed_tokens" is an embedding, whose A starts at zero',
+      "Leave embeddings out of the targets.",
+    ],
+    [
+      "half a seed",
+      { projectionSeed: 0.5 },
+      "projectionSeed is 0.5, expected a whole number",
+      "Any whole number will do.",
+    ],
+  ])("%s", (_name, configuration, why, what) => {
+    expect(refusal({ ...configuration, frozenA: true })).toEqual({
+      code: "method-unsupported",
+      message: `LoRA: A cannot stay as it starts (frozenA): ${why}.`,
+      hint: what,
+    });
+  });
+});
