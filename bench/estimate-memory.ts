@@ -34,7 +34,12 @@ const classification = ["--task", "classification"];
 const runs: readonly MeasuredRun[] = [
   { name: "base-lora", shape: "", size: [16, 128], flags: ["--targets", "all-linear"] },
   { name: "base-full", shape: "", size: [8, 128], flags: ["--method", "full"] },
-  { name: "minilm-lora", shape: "minilm", size: [32, 64], flags: [...classification, "--targets", "query,value"] },
+  {
+    name: "minilm-lora",
+    shape: "minilm",
+    size: [32, 64],
+    flags: [...classification, "--targets", "query,value"],
+  },
   { name: "smollm2-lora", shape: "smollm2-135m", size: [4, 256], flags: ["--targets", "q_proj,v_proj"] },
   {
     name: "smollm2-lora-recompute",
@@ -97,7 +102,11 @@ function measure({ name, shape, size, flags }: MeasuredRun) {
   const model = shape === "" ? [] : ["--model", `bench/shapes/${shape}.json`];
   const weights = shape === "" ? [] : ["--random-weights", "0"];
   const sizes = ["--batch-size", String(size[0]), "--sequence-length", String(size[1])];
-  const estimated = checkedResult(name, memoryResult, deltafit(name, ["memory", ...model, ...sizes, ...flags]));
+  const estimated = checkedResult(
+    name,
+    memoryResult,
+    deltafit(name, ["memory", ...model, ...sizes, ...flags]),
+  );
   const step = ["bench", "step", ...model, ...weights, ...flags];
   // Whoever makes the random weights holds some of them: that is no part of a run.
   deltafit(`${name}, weights`, [...step, "--batch-size", "1", "--sequence-length", "8", "--repeat", "1"]);

@@ -4,6 +4,8 @@ import { collate } from "../data/batches.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { DeltafitError } from "../errors.ts";
 import { joinValues } from "../fine-tuning/trained-adapters.ts";
+import { decideRecompute } from "../fine-tuning/run-memory.ts";
+import { availableMemoryBytes } from "../runtime/available-memory.ts";
 import type { TaskBatch } from "../tasks/feeds.ts";
 import { languageObjective } from "../training/objective.ts";
 import { adamWDefaults } from "../training/optimiser.ts";
@@ -55,7 +57,7 @@ export const benchStep = defineCommand({
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const startMs = performance.now();
-  const { batchSize, sequenceLength, repeat, seed, method, threads, task, recompute } = values;
+  const { batchSize, sequenceLength, repeat, seed, method, threads, task } = values;
   const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task, values);
   if (sequenceLength > base.model.maximumPositions)
     throw new DeltafitError(
@@ -63,7 +65,13 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       `--sequence-length: expected at most ${base.model.maximumPositions}, the positions of the model, found ${sequenceLength}.`,
     );
   const adapters = createAdaptersFromFlags(base, method, values, seed, undefined);
-  const objective = languageObjective({ base, adapters, sequenceLength, batchSize, recompute });
+  const trained = adapters.map((adapter) => ({ ...adapter, trainable: true }));
+  const described = { ...base, adapters: trained, batchSize, accumulate: 1, sequenceLength };
+  const { run: decided, bytes } = decideRecompute(described, values.recompute, availableMemoryBytes());
+  const objective = languageObjective({
+    ...{ base, adapters, sequenceLength, batchSize },
+    recompute: decided.recompute,
+  });
   let runtimeMs = 0;
   const onRun = (milliseconds: number): void => {
     runtimeMs += milliseconds;
@@ -93,6 +101,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       graphNodes: objective.graph.nodes.length,
       startMilliseconds,
       trainableParameters: objective.layout.size,
+      estimatedMemoryBytes: bytes.total,
     });
   } finally {
     await trainer.dispose();

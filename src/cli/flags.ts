@@ -17,6 +17,8 @@ export interface Kind<Value> {
   readonly fromText: (text: string) => unknown;
   /** The names a value is one of, for the help. */
   readonly choices?: readonly string[];
+  /** What the flag means where no value follows it. */
+  readonly whenAlone?: Value;
   /** Whether the flag may come several times, each time with one entry. */
   readonly isRepeatable?: boolean;
   /** Whether `--set name.key=value` reaches its entries. */
@@ -135,6 +137,15 @@ const isSet: Kind<boolean> = {
   fromText: (given) => (given === "true" ? true : given === "false" ? false : given),
 };
 
+/** A switch that may also be left to deltafit. */
+const switchOrAuto: Kind<boolean | "auto"> = {
+  placeholder: "auto",
+  expected: "auto, true or false",
+  schema: z.union([z.boolean(), z.literal("auto")]),
+  fromText: isSet.fromText,
+  whenAlone: true,
+};
+
 /** A flag of a command; `Value` is what the command sees. */
 export interface Flag<Value> {
   readonly kind: Kind<unknown>;
@@ -186,6 +197,11 @@ export function needed<Value>(kind: Kind<Value>, group: string, summary: string)
       );
     },
   };
+}
+
+/** A switch with a third value, off where it is not given. */
+export function switchedOrAuto(group: string, summary: string): Flag<boolean | "auto"> {
+  return { kind: switchOrAuto, group, summary, shownDefault: undefined, whenMissing: () => false };
 }
 
 export function switched(group: string, summary: string): Flag<boolean> {

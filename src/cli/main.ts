@@ -88,7 +88,7 @@ function buildCommand(command: Command, name: string): Program {
 }
 
 function buildOption(name: string, { kind, group, summary, shownDefault }: Flag<unknown>): Option {
-  const value = kind.placeholder === undefined ? "" : ` <${kind.placeholder}>`;
+  const value = kind.placeholder === undefined ? "" : valueOf(kind, kind.placeholder);
   const choices = kind.choices && kind.choices.length > 1 ? `: ${kind.choices.join(", ")}` : "";
   const fallback = shownDefault === undefined ? "" : ` (default: ${shownDefault})`;
   const description = `${summary}${choices}${fallback}`;
@@ -97,6 +97,9 @@ function buildOption(name: string, { kind, group, summary, shownDefault }: Flag<
     option.argParser((given: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), given]);
   return option;
 }
+
+const valueOf = ({ whenAlone }: Flag<unknown>["kind"], placeholder: string): string =>
+  whenAlone === undefined ? ` <${placeholder}>` : ` [${placeholder}]`;
 
 function givenOn({ flags }: Command, options: Readonly<Record<string, unknown>>): Map<string, Given> {
   return new Map(

@@ -1,18 +1,18 @@
 /** @file `deltafit memory`: what a run would need, from config.json alone, beside full fine-tuning. */
 import { openShape } from "../base/base.ts";
-import { savedBytes } from "../base/weight-storage.ts";
 import type { BaseShape } from "../base/base.ts";
 import type { BoundMethod } from "../methods/contract.ts";
-import { estimateMemory, fullFineTuning } from "../memory/estimate.ts";
+import { decideRecompute } from "../fine-tuning/run-memory.ts";
+import { fullFineTuning } from "../memory/estimate.ts";
 import type { MemoryBytes } from "../memory/estimate.ts";
 import { countParameters } from "../memory/parameter-counts.ts";
-import { buildTrainingGraph } from "../tasks/graphs.ts";
-import { partsOf } from "../training/objective.ts";
+import { availableMemoryBytes } from "../runtime/available-memory.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { bindMethodsFromFlags } from "./methods.ts";
+import { describeBytes } from "./memory-text.ts";
 import { findModel } from "./model.ts";
 import { machineFlags, methodFlags, modelFlags, taskNames } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -25,6 +25,7 @@ const flags = {
   ...methodFlags,
   batchSize: withDefault(wholeNumber(1), group, 8, "rows of a batch"),
   sequenceLength: withDefault(wholeNumber(2), group, 512, "tokens of a row"),
+  accumulate: withDefault(wholeNumber(1), group, 1, "batches of an update"),
   storage: machineFlags.storage,
   recompute: machineFlags.recompute,
 } satisfies FlagTable;
@@ -43,11 +44,16 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const { path } = await findModel(values.model, terminal);
   const { shape, assumed } = openShape({ path, task: values.task });
   if (Object.keys(assumed).length > 0) terminal.warn(describeAssumed(assumed, shape));
-  const own = figuresOf(shape, bindMethodsFromFlags(shape, values.method, values), values);
-  const full = figuresOf(shape, [{ name: "full", method: fullFineTuning(shape.modules) }], values);
+  const availableBytes = availableMemoryBytes();
+  const own = figuresOf(shape, bindMethodsFromFlags(shape, values.method, values), {
+    ...values,
+    availableBytes,
+  });
+  const fullMethod = { name: "full", method: fullFineTuning(shape.modules) };
+  const full = figuresOf(shape, [fullMethod], { ...values, recompute: own.recompute, availableBytes });
   const name = values.method.join("+");
   return {
-    json: { ...own, fullFineTuning: full },
+    json: { ...own, availableBytes, fits: fittingDevices(own.bytes), fullFineTuning: full },
     text: [
       `${shape.model.modelType}, ${name}, ${values.batchSize} rows of ${values.sequenceLength} tokens`,
       "",
@@ -56,12 +62,36 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
         ["trained parameters", count(own.trainableParameters), count(full.trainableParameters)],
         ["  of the task's head", count(own.headParameters), count(full.headParameters)],
         ["all parameters", count(own.totalParameters), count(full.totalParameters)],
-        ["trained, on disk", megabytes(own.adapterBytes), megabytes(full.adapterBytes)],
-        ...categories.map(([name, key]) => [name, megabytes(own.bytes[key]), megabytes(full.bytes[key])]),
+        ["trained, on disk", describeBytes(own.adapterBytes), describeBytes(full.adapterBytes)],
+        ...categories.map(([label, key]) => [
+          label,
+          describeBytes(own.bytes[key]),
+          describeBytes(full.bytes[key]),
+        ]),
+        ...devices.map(({ label, bytes }, index) => [
+          `${index === 0 ? "fits into " : "          "}${label}`,
+          ...[own, full].map((figures) => (figures.bytes.total <= bytes ? "yes" : "no")),
+        ]),
+        [
+          `  ${describeBytes(availableBytes)} available here`,
+          ...[own, full].map((figures) => (figures.bytes.total <= availableBytes ? "yes" : "no")),
+        ],
       ]),
     ].join("\n"),
   };
 }
+
+/** Memory of common machines; of a laptop's, a quarter is left to the system and other programs. */
+const devices = [
+  { name: "laptop-8", label: "a laptop of 8 GB", bytes: 0.75 * 8 * 2 ** 30 },
+  { name: "laptop-16", label: "a laptop of 16 GB", bytes: 0.75 * 16 * 2 ** 30 },
+  { name: "laptop-32", label: "a laptop of 32 GB", bytes: 0.75 * 32 * 2 ** 30 },
+  { name: "gpu-24", label: "a GPU of 24 GB", bytes: 24 * 2 ** 30 },
+  { name: "gpu-80", label: "a GPU of 80 GB", bytes: 80 * 2 ** 30 },
+] as const;
+
+const fittingDevices = ({ total }: MemoryBytes): readonly string[] =>
+  devices.filter(({ bytes }) => total <= bytes).map(({ name }) => name);
 
 interface NamedMethod {
   readonly name: string;
@@ -82,34 +112,29 @@ const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
   ["  in all", "total"],
 ];
 
-function figuresOf({ model, modules, settings }: BaseShape, methods: readonly NamedMethod[], values: Values) {
-  const { batchSize, sequenceLength, recompute, storage = "float32" } = values;
-  const parts = partsOf(model, sequenceLength, batchSize);
-  const { graph } = buildTrainingGraph({
-    model,
-    settings,
-    adapters: methods.map((method) => ({ ...method, trainable: true })),
-    padding: !model.causal,
-    recompute,
-    ...parts,
-  });
+function figuresOf(
+  shape: BaseShape,
+  methods: readonly NamedMethod[],
+  values: Values & { readonly availableBytes: number },
+) {
+  const { storage = "float32" } = values;
   const method = { parameters: methods.flatMap((each) => each.method.parameters) };
-  const counts = countParameters(modules, method);
+  const counts = countParameters(shape.modules, method);
   const { trainableParameters, headParameters, totalParameters } = counts;
+  const adapters = methods.map((each) => ({ ...each, trainable: true }));
+  const described = { ...values, ...shape, adapters, storage };
+  const { run: decided, bytes } = decideRecompute(described, values.recompute, values.availableBytes);
   return {
     totalParameters,
     trainableParameters,
     headParameters,
     adapterBytes: (trainableParameters + headParameters) * Float32Array.BYTES_PER_ELEMENT,
-    bytes: estimateMemory({
-      ...{ modules, method, graph, batchSize, length: sequenceLength, ...parts },
-      savedBytes: savedBytes(modules, storage, new Set(method.parameters.map(({ key }) => key))),
-    }),
+    recompute: decided.recompute,
+    bytes,
   };
 }
 
 const count = (value: number): string => value.toLocaleString("en-US");
-const megabytes = (bytes: number): string => `${count(Math.round(bytes / 1e5) / 10)} MB`;
 
 /** Columns aligned: the first to the left, the others to the right. */
 function table(rows: readonly (readonly string[])[]): string {

@@ -9,6 +9,7 @@ import {
   numbersByName,
   optional,
   switched,
+  switchedOrAuto,
   text,
   texts,
   wholeNumber,
@@ -183,7 +184,10 @@ export const storageFlags = {
 
 export const machineFlags = {
   ...threadFlags,
-  recompute: switched(machineGroup, "compute layers again in the backward pass, for less memory"),
+  recompute: switchedOrAuto(
+    machineGroup,
+    "compute layers again in the backward pass, for less memory; with auto where the run would not fit otherwise",
+  ),
   device: withDefault(choice(["cpu"], soFar), machineGroup, "cpu", "where the model runs"),
   ...storageFlags,
 } satisfies FlagTable;

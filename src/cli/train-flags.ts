@@ -62,6 +62,7 @@ export const trainFlags = {
   saveEvery: optional(wholeNumber(1), outputGroup, "save the state after every N updates", "at the end"),
   out: optional(text("FOLDER"), outputGroup, "where the adapter goes", "nowhere"),
   resume: switched(outputGroup, "go on with the interrupted run in --out"),
+  ignoreMemory: switched(outputGroup, "start even if the run is estimated not to fit into memory"),
   dryRun: switched(outputGroup, "say what would be trained, and stop"),
   ...machineFlags,
 } satisfies FlagTable;

@@ -8,12 +8,17 @@ import type { Dataset } from "../data/examples.ts";
 import { DeltafitError } from "../errors.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 import { totalParameters } from "../fine-tuning/fine-tune.ts";
+import { decideRecompute, runLengths, smallerRuns } from "../fine-tuning/run-memory.ts";
+import type { DecidedRun } from "../fine-tuning/run-memory.ts";
 import { checkMembers } from "../fine-tuning/trained-adapters.ts";
+import type { MemoryBytes } from "../memory/estimate.ts";
+import { availableMemoryBytes } from "../runtime/available-memory.ts";
 import type { LoraPlusSettings } from "../training/lora-plus.ts";
 import type { TrainingPlan } from "../training/run.ts";
 import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
 import type { FlagValues } from "./flags.ts";
+import { memoryExceeded } from "./memory-text.ts";
 import { bindMethodsFromFlags, createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
 import { endTokenOf, findAdapters, findModel, openModel, openTokenizer } from "./model.ts";
 import type { FoundAdapters, FoundModel, StorageOptions } from "./model.ts";
@@ -42,6 +47,10 @@ export interface PreparedRun {
   /** Of the base, and what the adapter adds. */
   readonly totalParameters: number;
   readonly notes: TrainingNotes;
+  /** What a step takes, by its estimate. */
+  readonly memory: MemoryBytes;
+  readonly availableBytes: number;
+  readonly recompute: boolean;
 }
 
 const usualEpochs = 3;
@@ -74,6 +83,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
   const plan = planOf(values, data);
+  const { run, bytes, availableBytes } = checkMemory(base, frozen, values, { data, sequenceLength, plan });
   const tokens = tokenizer.encode(values.promptText ?? "", { addSpecialTokens: false });
   const given = { ...values, promptSource: { tokens, tokenizer: base.name } };
   const adapters = createAdaptersFromFlags(base, values.method, given, values.seed, plan.steps, frozen);
@@ -100,7 +110,35 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     notes,
     trainableParameters: adapters.reduce((sum, { layout }) => sum + layout.size, 0),
     totalParameters: totalParameters(base, [...frozen, ...adapters]),
+    memory: bytes,
+    availableBytes,
+    recompute: run.recompute,
   };
+}
+
+/** @throws DeltafitError `memory-exceeded` before anything large is made, unless the user will have it so. */
+function checkMemory(
+  base: Base,
+  frozen: readonly Adapter[],
+  values: TrainValues,
+  { data, sequenceLength, plan }: Pick<PreparedRun, "data" | "sequenceLength" | "plan">,
+): DecidedRun & { readonly availableBytes: number } {
+  const { batchSize, pack, recompute, ignoreMemory } = values;
+  const adapters = [
+    ...frozen.map(({ name, method }) => ({ name, method, trainable: false })),
+    ...bindMethodsFromFlags(base, values.method, values).map((each) => ({ ...each, trainable: true })),
+  ];
+  const lengths = runLengths(data.examples, { batchSize, sequenceLength, pack });
+  const availableBytes = availableMemoryBytes();
+  const { accumulate } = plan;
+  const decided = decideRecompute(
+    { ...base, adapters, batchSize, accumulate, ...lengths },
+    recompute,
+    availableBytes,
+  );
+  if (decided.bytes.total > availableBytes && !ignoreMemory)
+    throw memoryExceeded(decided.bytes, availableBytes, smallerRuns(decided.run, availableBytes));
+  return { ...decided, availableBytes };
 }
 
 /** The labels that a trained head stands for: an adapter's under the new one, else the checkpoint's. */

@@ -9,6 +9,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { describeReport } from "./data-set.ts";
 import { untilInterrupted } from "./interrupt.ts";
+import { describeEstimate } from "./memory-text.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
 import { checkOutputFolder } from "./output-folder.ts";
 import type { Terminal } from "./terminal.ts";
@@ -66,12 +67,12 @@ async function trainPrepared(
 ): Promise<FineTuneResult> {
   const { base, tokenizer, adapters, frozen, data, evaluationData, sequenceLength, plan, loraPlus } =
     prepared;
-  const { batchSize, weightDecay, clip, seed, out, resume, threads, recompute } = values;
+  const { batchSize, weightDecay, clip, seed, out, resume, threads } = values;
   const { pack, groupByLength } = values;
   const view = await createTrainingView(terminal);
   const onEvent = view.onEvent.bind(view);
   const session = threads === undefined ? {} : { threads };
-  const model = { base, tokenizer, adapter: adapters, frozen, session, recompute };
+  const model = { base, tokenizer, adapter: adapters, frozen, session, recompute: prepared.recompute };
   const addFiles = (folder: string) => {
     writeTrainingNotes(folder, prepared.notes);
   };
@@ -91,10 +92,8 @@ function describeMethods({ method, frozen }: TrainValues): string {
 
 const percent = (share: number): string => `${(100 * share).toFixed(3)} %`;
 
-function describeRun(
-  { base, data, evaluationData, plan, trainableParameters, totalParameters, sequenceLength }: PreparedRun,
-  values: TrainValues,
-): string[] {
+function describeRun(prepared: PreparedRun, values: TrainValues): string[] {
+  const { base, data, evaluationData, plan, trainableParameters, totalParameters, sequenceLength } = prepared;
   const share = percent(trainableParameters / totalParameters);
   const batch = `${values.batchSize} ${values.pack ? "packed examples" : "rows"}${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
   return [
@@ -105,6 +104,8 @@ function describeRun(
     ...(data.labels ? [`labels: ${describeLabels(data.labels)}`] : []),
     `plan: ${plan.steps} steps of ${batch}, up to ${sequenceLength} tokens a row`,
     `  learning rate ${plan.learningRate}, ${plan.schedule}, warm-up ${plan.warmup} steps`,
+    ...describeEstimate(prepared.memory, prepared.availableBytes),
+    ...(values.recompute === "auto" ? [`  layers are ${prepared.recompute ? "" : "not "}recomputed`] : []),
   ];
 }
 
@@ -134,15 +135,22 @@ function describeForPrograms(prepared: PreparedRun, values: TrainValues): Record
     data: data.report,
     evaluationData: evaluationData?.report ?? null,
     labels: data.labels?.names ?? null,
+    recompute: prepared.recompute,
+    estimatedMemory: prepared.memory,
+    availableBytes: prepared.availableBytes,
   };
 }
 
-function summaryOf(result: FineTuneResult, { data }: PreparedRun, seconds: number): CommandResult {
+function summaryOf(
+  result: FineTuneResult,
+  { data, memory: estimatedMemory }: PreparedRun,
+  seconds: number,
+): CommandResult {
   const { steps, losses, evaluations, trainableParameters, totalParameters, tokens, supervisedTokens } =
     result;
   const { tokensPerSecond, adapterBytes, folder } = result;
   const counts = { trainableParameters, totalParameters, tokens, supervisedTokens, tokensPerSecond };
-  const memory = { peakMemoryBytes: peakMemoryBytes(), adapterBytes };
+  const memory = { peakMemoryBytes: peakMemoryBytes(), estimatedMemory, adapterBytes };
   const last = evaluations.at(-1);
   const [from, to] = [losses[0] ?? NaN, losses.at(-1) ?? NaN];
   return {

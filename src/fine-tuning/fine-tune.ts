@@ -14,6 +14,7 @@ import type { Metrics } from "../evaluation/evaluator.ts";
 import { hash, hashText } from "../graph/print.ts";
 import { countParameters } from "../memory/parameter-counts.ts";
 import type { Task } from "../models/forward.ts";
+import { availableMemoryBytes } from "../runtime/available-memory.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { loraPlusGroups } from "../training/lora-plus.ts";
 import type { LoraPlusSettings } from "../training/lora-plus.ts";
@@ -40,6 +41,8 @@ import {
   writeResult,
 } from "./trained-adapters.ts";
 import type { RunFiles } from "./trained-adapters.ts";
+import { decideRecompute, runLengths } from "./run-memory.ts";
+import type { RecomputeChoice } from "./run-memory.ts";
 import { readTrainingState } from "./training-state.ts";
 import type { TrainingState } from "./training-state.ts";
 
@@ -62,8 +65,11 @@ export interface FineTuneOptions {
   /** Put examples of similar length into a batch, which saves padding; their order is less random. */
   readonly groupByLength?: boolean | undefined;
   readonly plan: TrainingPlan;
-  /** Compute each layer again in the backward pass: less memory, about a third more time. */
-  readonly recompute?: boolean | undefined;
+  /**
+   * Compute each layer again in the backward pass: less memory, about a third more time. `auto` where the run is
+   * estimated not to fit otherwise.
+   */
+  readonly recompute?: RecomputeChoice | undefined;
   readonly weightDecay?: number | undefined;
   /** Rates of their own for LoRA's two matrices. */
   readonly loraPlus?: LoraPlusSettings | undefined;
@@ -120,6 +126,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     packed: pack,
     sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
     supervisedTokens: largest.supervisedTokens,
+    recompute: isRecomputed(options, adapters),
   });
   const settings = settingsOf(options, hash(objective.graph));
   const state =
@@ -180,6 +187,23 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     await trainer.dispose();
     await evaluator?.dispose();
   }
+}
+
+function isRecomputed(options: FineTuneOptions, adapters: readonly Adapter[]): boolean {
+  const { base, frozen = [], recompute = false, batchSize, plan, data } = options;
+  if (recompute !== "auto") return recompute;
+  const active = [
+    ...frozen.map(({ name, method }) => ({ name, method, trainable: false })),
+    ...adapters.map(({ name, method }) => ({ name, method, trainable: true })),
+  ];
+  const run = {
+    ...base,
+    adapters: active,
+    batchSize,
+    accumulate: plan.accumulate,
+    ...runLengths(data.examples, options),
+  };
+  return decideRecompute(run, recompute, availableMemoryBytes()).run.recompute;
 }
 
 function trainedAdapters({ adapter }: FineTuneOptions): readonly Adapter[] {

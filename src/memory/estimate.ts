@@ -10,15 +10,15 @@ import { liveMemory } from "./live-memory.ts";
 import { countParameters } from "./parameter-counts.ts";
 
 export interface MemoryBytes {
-  /** Frozen and trained base weights as the run holds them. */
+  /** Frozen base weights as the run keeps them. */
   readonly weights: number;
-  /** The flat gradient. */
+  /** The flat gradient; with accumulation also the sum it is added to. */
   readonly gradients: number;
-  /** The trained vector and the optimiser's two moments. */
+  /** The trained vector and the optimiser's two moments, before and after an update, and the initial values. */
   readonly optimizer: number;
   /** Results of the forward and backward pass that are alive at once. */
   readonly activations: number;
-  /** What single operations need while they run, and the process itself. */
+  /** What single operations and the update need while they run, and the process itself. */
   readonly workspace: number;
   readonly total: number;
 }
@@ -29,54 +29,67 @@ export interface MemoryRequest {
   readonly method: Pick<BoundMethod, "parameters">;
   /** The graph that yields loss and gradient. */
   readonly graph: Graph;
+  /** The graph that applies a gradient: over the whole of what is trained. */
+  readonly update: Graph;
   readonly batchSize: number;
   /** Tokens of a row, padding included; an encoder-decoder reads as many as it writes. */
   readonly length: number;
   /** Row blocks of attention of the graph. */
   readonly attentionBlocks: number;
   readonly lossChunks: number;
+  /** Supervised tokens of a batch at most; left out, all. */
+  readonly supervisedTokens?: number | undefined;
+  /** Batches whose gradients make one update. */
+  readonly accumulate?: number | undefined;
   /** Bytes that the storage of frozen matrices saves against float32. */
   readonly savedBytes?: number | undefined;
 }
 
 const float32Bytes = 4;
 
-/** Node, the runtime's code and arena, and the heap, measured on runs of tiny models. */
-const processBytes = 200e6;
+/** Node, deltafit's code and the runtime's: what is left of the resident set of steps of eight tokens on small models. */
+const processBytes = 130e6;
+/** What a node takes as an object here and in the runtime: the same steps, on graphs of 750 to 5,600 nodes. */
+const nodeBytes = 11e3;
 
-/** Bytes of one training step. */
-export function estimateMemory({
-  modules,
-  method,
-  graph,
-  batchSize,
-  length,
-  attentionBlocks,
-  lossChunks,
-  savedBytes = 0,
-}: MemoryRequest): MemoryBytes {
+/** Vectors as long as what is trained: initial values; values and two moments, before and after the update. */
+const optimizerVectors = 7;
+
+/**
+ * Bytes of one training step at its largest. The runtime's memory only grows, so what the gradient took is still
+ * there in the update.
+ */
+export function estimateMemory(request: MemoryRequest): MemoryBytes {
+  const { modules, method, graph, update, accumulate = 1, savedBytes = 0 } = request;
+  const counts = countParameters(modules, method);
+  const trained = (counts.trainableParameters + counts.headParameters) * float32Bytes;
+  const { peakBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
+  const replaced = sum(
+    method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
+  );
+  const process = processBytes + nodeBytes * graph.nodes.length;
+  const bytes = {
+    weights: (counts.baseParameters - replaced) * float32Bytes - savedBytes,
+    gradients: trained * (accumulate > 1 ? 2 : 1),
+    optimizer: optimizerVectors * trained,
+    activations: peakBytes - workspaceBytes,
+    workspace: workspaceBytes + liveMemory(update, new Map()).peakBytes + process,
+  };
+  return { ...bytes, total: sum(Object.values(bytes)) };
+}
+
+function dimensionsOf(request: MemoryRequest): Map<string, number> {
+  const { batchSize, length, attentionBlocks, lossChunks } = request;
+  const { supervisedTokens = batchSize * length } = request;
   const dimensions = new Map<string, number>([
     ["batch", batchSize],
     ["length", length],
     ["source_length", length],
     ["block", Math.ceil(length / attentionBlocks)],
   ]);
-  const rows = Math.ceil((batchSize * length) / lossChunks);
+  const rows = Math.ceil(supervisedTokens / lossChunks);
   for (let chunk = 0; chunk < lossChunks; chunk++) dimensions.set(`rows${chunk}`, rows);
-  const counts = countParameters(modules, method);
-  const trained = counts.trainableParameters + counts.headParameters;
-  const { peakBytes, workspaceBytes } = liveMemory(graph, dimensions);
-  const replaced = sum(
-    method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
-  );
-  const bytes = {
-    weights: (counts.baseParameters - replaced) * float32Bytes - savedBytes,
-    gradients: trained * float32Bytes,
-    optimizer: 3 * trained * float32Bytes,
-    activations: peakBytes - workspaceBytes,
-    workspace: workspaceBytes + processBytes,
-  };
-  return { ...bytes, total: sum(Object.values(bytes)) };
+  return dimensions;
 }
 
 /** Full fine-tuning of the same model: what every method is compared with. */

@@ -19,8 +19,15 @@ test("element-wise operations write over what nothing else reads, and views cost
   const builder = new GraphBuilder();
   const x = builder.input("x", "float32", ["rows", 10]);
   const product = builder.gemm(x, builder.input("w", "float32", [10, 10]));
-  const value = builder.reshape(builder.tanh(builder.exponential(product)), ["10*rows"]);
-  expect(liveMemory(graphOf([{ name: "y", value }]), dimensions).peakBytes).toBe(100 * 10 * 4);
+  const value = builder.sumAll(builder.reshape(builder.tanh(builder.exponential(product)), ["10*rows"]));
+  expect(liveMemory(graphOf([{ name: "y", value }]), dimensions).peakBytes).toBe(100 * 10 * 4 + 4);
+});
+
+test("what a graph gives out has a buffer of its own", () => {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "float32", ["rows", 10]);
+  const value = builder.tanh(builder.exponential(x));
+  expect(liveMemory(graphOf([{ name: "y", value }]), dimensions).peakBytes).toBe(2 * 100 * 10 * 4);
 });
 
 test("a value that is read later stays alive", () => {

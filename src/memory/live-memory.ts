@@ -77,8 +77,12 @@ export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemor
       .reduce((sum, output) => sum + bytes(output), 0);
     const freed = [...dying].reduce((sum, value) => sum + bytes(value), 0);
     const [output] = node.outputs;
+    // The runtime gives every output of a graph a buffer of its own.
     const overwritten =
-      inPlace.has(node.operation) && output && [...dying].some((value) => bytes(value) === bytes(output));
+      inPlace.has(node.operation) &&
+      output &&
+      !kept.has(output) &&
+      [...dying].some((value) => bytes(value) === bytes(output));
     const extra = workspace[node.operation];
     const extraInput = extra && node.inputs[extra.input];
     const workspaceBytes = extra && extraInput ? extra.copies * bytes(extraInput) : 0;

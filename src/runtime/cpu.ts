@@ -14,6 +14,7 @@ import { cacheFolder } from "../files/cache-folder.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { dropOptimisedGraph, findOptimisedGraph, keepOptimisedGraph } from "./optimised-graphs.ts";
+import type { OptimisedGraph } from "./optimised-graphs.ts";
 import type { ArrayLocation, Device, Session, SessionOptions, WeightLocation } from "./session.ts";
 
 export const cpu: Device = { name: "cpu", createSession };
@@ -63,8 +64,7 @@ async function openModel(
   const path = join(folder, "graph.onnx");
   if (kept?.exists)
     try {
-      await copyFile(kept.path, path);
-      return await ort.InferenceSession.create(path, { ...options, graphOptimizationLevel: "disabled" });
+      return await openOptimised(kept, path, options);
     } catch {
       // It can be made again, and whatever else is wrong will show then.
       await dropOptimisedGraph(kept);
@@ -73,8 +73,20 @@ async function openModel(
   if (!kept) return ort.InferenceSession.create(path, options);
   const optimised = join(folder, "optimised.onnx");
   const session = await ort.InferenceSession.create(path, { ...options, optimizedModelFilePath: optimised });
-  await keepOptimisedGraph(kept, optimised);
-  return session;
+  if (!(await keepOptimisedGraph(kept, optimised))) return session;
+  // The runtime puts the nodes of what it wrote into another order than those of the session that wrote it, which may
+  // hold more at once (0.5 GB of 3.3 were seen). Opened anew, the first run is as every later one.
+  await session.release();
+  return openOptimised(kept, path, options);
+}
+
+async function openOptimised(
+  kept: OptimisedGraph,
+  path: string,
+  options: ort.InferenceSession.SessionOptions,
+): Promise<ort.InferenceSession> {
+  await copyFile(kept.path, path);
+  return ort.InferenceSession.create(path, { ...options, graphOptimizationLevel: "disabled" });
 }
 
 interface ModelFolder {

@@ -49,11 +49,16 @@ export async function findOptimisedGraph(source: OptimisedGraphSource): Promise<
   return { path, exists: existsSync(path) };
 }
 
-/** Moves what the runtime wrote into the cache, where it appears whole or not at all. */
-export async function keepOptimisedGraph({ path }: OptimisedGraph, written: string): Promise<void> {
-  if (!existsSync(written)) return;
+/**
+ * Moves what the runtime wrote into the cache, where it appears whole or not at all.
+ * @returns whether it was worth keeping.
+ */
+export async function keepOptimisedGraph({ path }: OptimisedGraph, written: string): Promise<boolean> {
+  if (!existsSync(written)) return false;
   const { size } = await stat(written);
-  if (size <= largestBytes) await rename(written, path);
+  if (size > largestBytes) return false;
+  await rename(written, path);
+  return true;
 }
 
 export async function dropOptimisedGraph({ path }: OptimisedGraph): Promise<void> {

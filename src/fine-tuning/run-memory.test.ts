@@ -1,0 +1,120 @@
+import { describe, expect, test } from "vitest";
+import { shapeOf } from "../base/base.ts";
+import { full } from "../methods/full.ts";
+import { lora, loraDefaults } from "../methods/lora.ts";
+import { decideRecompute, estimateRun, runLengths, smallerRuns } from "./run-memory.ts";
+import type { RunShape } from "./run-memory.ts";
+
+const shape = shapeOf(
+  {
+    ...{ model_type: "llama", vocab_size: 1000, hidden_size: 256, intermediate_size: 1024 },
+    ...{ num_hidden_layers: 8, num_attention_heads: 8, max_position_embeddings: 1024 },
+  },
+  { task: "causal-lm" },
+);
+const queries = lora.bind({ ...loraDefaults, targets: ["q_proj"] }, shape.modules);
+const run: RunShape = {
+  ...shape,
+  adapters: [{ name: "default", method: queries, trainable: true }],
+  ...{ storage: "float32", batchSize: 32, accumulate: 1, sequenceLength: 512, recompute: false },
+};
+const total = (change: Partial<RunShape>) => estimateRun({ ...run, ...change }).total;
+
+describe("the estimate of a run", () => {
+  test("counts frozen weights once and in their storage", () => {
+    const parameters = 1000 * 256 * 2 + 8 * (4 * 256 ** 2 + 3 * 256 * 1024 + 2 * 256) + 256;
+    expect(estimateRun(run).weights).toBe(4 * parameters);
+    // Four bits, and a float32 scale for every 64 numbers of the layers' matrices.
+    const matrices = 8 * (4 * 256 ** 2 + 3 * 256 * 1024);
+    expect(estimateRun({ ...run, storage: "nf4" }).weights).toBe(
+      4 * parameters - 4 * matrices + matrices / 2 + (4 * matrices) / 64,
+    );
+  });
+
+  test("keeps the trained values, their gradient and the moments before and after an update", () => {
+    const trained = 4 * queries.parameters.reduce((sum, { shape: [a = 1, b = 1] }) => sum + a * b, 0);
+    const { gradients, optimizer } = estimateRun(run);
+    expect([gradients, optimizer]).toEqual([trained, 7 * trained]);
+    expect(estimateRun({ ...run, accumulate: 2 }).gradients).toBe(2 * trained);
+  });
+
+  test("falls with what a user can change", () => {
+    expect(total({ recompute: true })).toBeLessThan(total({}) / 2);
+    expect(total({ batchSize: 16 })).toBeLessThan(total({}));
+    expect(total({ sequenceLength: 256 })).toBeLessThan(total({}));
+    expect(total({ supervisedTokensPerRow: 8 })).toBeLessThan(total({}));
+  });
+
+  test("is largest where everything is trained", () => {
+    const method = full.bind({}, shape.modules);
+    const whole = estimateRun({ ...run, adapters: [{ name: "full", method, trainable: true }] });
+    expect(whole.weights).toBe(0);
+    expect(whole.total).toBeGreaterThan(total({}));
+  });
+});
+
+describe("recomputation left to deltafit", () => {
+  test.each([
+    ["auto", total({}), false],
+    ["auto", total({}) - 1, true],
+    [true, Infinity, true],
+    [false, 0, false],
+  ] as const)("%s with %d bytes: %s", (choice, available, expected) => {
+    const decided = decideRecompute(run, choice, available);
+    expect(decided.run.recompute).toBe(expected);
+    expect(decided.bytes).toEqual(estimateRun({ ...run, recompute: expected }));
+  });
+});
+
+describe("ways in which a run fits", () => {
+  test("are each estimated to fit, the least change first", () => {
+    const available = total({ recompute: true });
+    const ways = smallerRuns(run, available);
+    expect(ways.map(({ settings }) => settings)).toMatchInlineSnapshot(`
+      [
+        {
+          "recompute": true,
+        },
+        {
+          "accumulate": 8,
+          "batchSize": 4,
+        },
+      ]
+    `);
+    for (const { settings, totalBytes } of ways) {
+      expect(totalBytes).toBe(total(settings));
+      expect(totalBytes).toBeLessThanOrEqual(available);
+    }
+  });
+
+  test("change several things only where one does not do", () => {
+    const available = total({ recompute: true, batchSize: 1, sequenceLength: 128 });
+    expect(smallerRuns(run, available).map(({ settings }) => settings)).toMatchInlineSnapshot(`
+      [
+        {
+          "accumulate": 32,
+          "batchSize": 1,
+          "recompute": true,
+          "sequenceLength": 64,
+        },
+      ]
+    `);
+  });
+
+  test("are none where the weights alone are too large", () => {
+    expect(smallerRuns(run, 1e6)).toEqual([]);
+  });
+});
+
+test("the lengths of a run are those of its data", () => {
+  const examples = [3, 9].map((length) => ({
+    inputIds: Array.from({ length }, () => 1),
+    labels: Array.from({ length }, (_, at) => (at < 2 ? -100 : 1)),
+  }));
+  expect(runLengths(examples, { batchSize: 2, sequenceLength: 64 })).toEqual({
+    sequenceLength: 9,
+    supervisedTokensPerRow: 4,
+    packed: false,
+  });
+  expect(runLengths(examples, { batchSize: 2, sequenceLength: 64, pack: true }).sequenceLength).toBe(64);
+});

@@ -1,0 +1,167 @@
+/**
+ * @file The memory of a training run before anything of it is loaded: estimated from the graphs that will run, held
+ * against what there is, with the settings that would make it fit. Asks the machine nothing.
+ */
+import type { BaseShape } from "../base/base.ts";
+import { formOf, savedBytes, storableMatrices } from "../base/weight-storage.ts";
+import type { Storage } from "../base/weight-storage.ts";
+import type { TokenizedExample } from "../data/tokenized-example.ts";
+import { overKeptWeights } from "../graph/stored-weights.ts";
+import { estimateMemory } from "../memory/estimate.ts";
+import type { MemoryBytes } from "../memory/estimate.ts";
+import type { BoundMethod } from "../methods/contract.ts";
+import { buildTrainingGraph } from "../tasks/graphs.ts";
+import { partsOf } from "../training/objective.ts";
+import { adamWDefaults, buildUpdateGraph } from "../training/optimiser.ts";
+import { largestBatch } from "./batch-settings.ts";
+
+/** What the memory of a run depends on. */
+export interface RunShape extends Pick<BaseShape, "model" | "modules" | "settings"> {
+  /** All that is active, the nearest to the base first. */
+  readonly adapters: readonly RunAdapter[];
+  readonly storage: Storage;
+  readonly batchSize: number;
+  /** Batches whose gradients make one update. */
+  readonly accumulate: number;
+  /** Tokens of the longest row. */
+  readonly sequenceLength: number;
+  /** Supervised tokens of a row at most; left out, all. */
+  readonly supervisedTokensPerRow?: number | undefined;
+  readonly packed?: boolean | undefined;
+  readonly recompute: boolean;
+}
+
+export interface RunAdapter {
+  readonly name: string;
+  readonly method: BoundMethod;
+  readonly trainable: boolean;
+}
+
+/** Bytes of one training step at its largest. */
+export function estimateRun(run: RunShape): MemoryBytes {
+  const { model, modules, settings, adapters, storage, batchSize, accumulate, sequenceLength: length } = run;
+  const { packed, recompute } = run;
+  const supervisedTokens = batchSize * (run.supervisedTokensPerRow ?? length);
+  const parts = partsOf(model, length, batchSize, supervisedTokens);
+  const { graph, layout } = buildTrainingGraph({
+    ...{ model, settings, adapters, packed, recompute, ...parts },
+    padding: !model.causal,
+  });
+  const parameters = adapters.flatMap(({ method, trainable }) => (trainable ? method.parameters : []));
+  const trained = new Set(parameters.map(({ key }) => key));
+  return estimateMemory({
+    ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
+    graph: overKeptWeights(graph, keptIn(run, trained)),
+    update: buildUpdateGraph(layout.size, adamWDefaults, false),
+    savedBytes: savedBytes(modules, storage, trained),
+  });
+}
+
+function keptIn({ modules, storage }: RunShape, trained: ReadonlySet<string>) {
+  const forms = new Map(
+    storableMatrices(modules, storage).map((matrix) => [
+      matrix.stored,
+      trained.has(matrix.name) ? undefined : formOf(storage, matrix),
+    ]),
+  );
+  return (stored: string) => ({ form: forms.get(stored), hasProducts: false });
+}
+
+/** Whether layers are computed again in the backward pass: `auto` where the run would not fit otherwise. */
+export type RecomputeChoice = boolean | "auto";
+
+export interface DecidedRun {
+  readonly run: RunShape;
+  readonly bytes: MemoryBytes;
+}
+
+/** A run with its estimate, once it is decided whether layers are recomputed. */
+export function decideRecompute(
+  run: Omit<RunShape, "recompute">,
+  choice: RecomputeChoice,
+  availableBytes: number,
+): DecidedRun {
+  const estimated = (recompute: boolean): DecidedRun => {
+    const decided = { ...run, recompute };
+    return { run: decided, bytes: estimateRun(decided) };
+  };
+  if (choice !== "auto") return estimated(choice);
+  const kept = estimated(false);
+  return kept.bytes.total <= availableBytes ? kept : estimated(true);
+}
+
+/** The longest row of a run and its supervised tokens, from its data. */
+export function runLengths(
+  examples: readonly TokenizedExample[],
+  { batchSize, sequenceLength, pack = false }: RunBatches,
+): Pick<RunShape, "sequenceLength" | "supervisedTokensPerRow" | "packed"> {
+  const largest = largestBatch(examples, batchSize);
+  return {
+    sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
+    supervisedTokensPerRow: Math.ceil(largest.supervisedTokens / batchSize),
+    packed: pack,
+  };
+}
+
+export interface RunBatches {
+  readonly batchSize: number;
+  /** Longest row in tokens. */
+  readonly sequenceLength: number;
+  readonly pack?: boolean | undefined;
+}
+
+/** Settings that make a run smaller, by their names on the command line. */
+export interface SmallerSettings {
+  readonly recompute?: true;
+  readonly batchSize?: number;
+  readonly accumulate?: number;
+  readonly sequenceLength?: number;
+}
+
+export interface SmallerRun {
+  readonly settings: SmallerSettings;
+  readonly totalBytes: number;
+}
+
+/** Most ways that are named. */
+const mostWays = 3;
+const shortestLength = 32;
+
+/**
+ * Ways in which a run would fit, each of them estimated: the layers recomputed, fewer rows at a time with as many for
+ * an update, both, and at last shorter rows. The least change of each kind, none where nothing helps.
+ */
+export function smallerRuns(run: RunShape, availableBytes: number): readonly SmallerRun[] {
+  const fewerRows = halvings(run.batchSize, 1).map((batchSize) => ({
+    batchSize,
+    accumulate: run.accumulate * Math.ceil(run.batchSize / batchSize),
+  }));
+  const shorterRows = halvings(run.sequenceLength, shortestLength).map((sequenceLength) => ({
+    sequenceLength,
+  }));
+  const fewest = fewerRows.at(-1) ?? {};
+  const kinds: readonly (readonly SmallerSettings[])[] = run.recompute
+    ? [fewerRows, shorterRows, shorterRows.map((shorter) => ({ ...fewest, ...shorter }))]
+    : [
+        [{ recompute: true }],
+        fewerRows,
+        fewerRows.map((rows) => ({ recompute: true, ...rows })),
+        shorterRows.map((shorter) => ({ recompute: true, ...fewest, ...shorter })),
+      ];
+  const ways: SmallerRun[] = [];
+  for (const kind of kinds) {
+    const way = kind
+      .map((settings) => ({ settings, totalBytes: estimateRun({ ...run, ...settings }).total }))
+      .find(({ totalBytes }) => totalBytes <= availableBytes);
+    if (way && ways.length < mostWays) ways.push(way);
+    // What needs several changes is only worth naming where one change does not do.
+    if (way && kind.length > 1) break;
+  }
+  return ways;
+}
+
+function halvings(from: number, least: number): number[] {
+  const values: number[] = [];
+  for (let value = Math.floor(from / 2); value >= least; value = Math.floor(value / 2)) values.push(value);
+  return values;
+}
