@@ -76,7 +76,7 @@ function factor(node: Node<"Gemm">, index: 0 | 1, target: LoweringTarget): strin
   const stored = storedMatrix(value);
   if (!stored) return target.input(index);
   const name = target.intermediate("matrix", value);
-  lowerStoredValue(target, stored, name);
+  lowerStoredValue(target, stored, name, target.input(1 - index));
   return name;
 }
 

@@ -7,7 +7,8 @@ import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
 import { onnxDataType } from "../operation.ts";
 import type { LoweringTarget } from "../operation.ts";
-import type { WeightForm } from "../weight-form.ts";
+import { partsOf } from "../weight-form.ts";
+import type { PartName, WeightForm } from "../weight-form.ts";
 
 /** A matrix of the base that is kept in a form. */
 export interface StoredMatrix {
@@ -24,26 +25,61 @@ export function storedMatrix(value: Value | undefined): StoredMatrix | undefined
   return form && { node, form, shape: value.shape.map(Number) };
 }
 
-/** Writes the matrix as float32 numbers. */
-export function lowerStoredValue(target: LoweringTarget, matrix: StoredMatrix, output: string): void {
+/**
+ * Writes the matrix as float32 numbers.
+ * @param after Name of a value of at least one axis that has to be there first. Decoding needs nothing that a run
+ * computes, so that the runtime may decode all matrices before it begins with anything else.
+ */
+export function lowerStoredValue(
+  target: LoweringTarget,
+  matrix: StoredMatrix,
+  output: string,
+  after?: string,
+): void {
   const { node, form } = matrix;
-  const values = target.weightPart(node, "values");
+  const part = (name: PartName) => {
+    const whole = target.weightPart(node, name);
+    // The smaller array is the one that waits.
+    const waits = after !== undefined && name === (hasScales(form) ? "scales" : "values");
+    return waits ? lowerAfter(target, matrix, { name, whole, after }) : whole;
+  };
   switch (form.kind) {
     case "bfloat16":
     case "float16":
-      target.emit("Cast", [values], [output], { to: onnxDataType.float32 });
+      target.emit("Cast", [part("values")], [output], { to: onnxDataType.float32 });
       return;
     case "int8":
     case "int4": {
-      const scales = target.weightPart(node, "scales");
       const blocks = form.kind === "int4" ? { block_size: form.blockSize } : {};
-      target.emit("DequantizeLinear", [values, scales], [output], { axis: form.axis, ...blocks });
+      target.emit("DequantizeLinear", [part("values"), part("scales")], [output], {
+        axis: form.axis,
+        ...blocks,
+      });
       return;
     }
     case "nf4":
     case "fp4":
-      lowerFourBit(target, matrix, form, output);
+      lowerFourBit(target, matrix, form, [part("values"), part("scales")], output);
   }
+}
+
+const hasScales = ({ kind }: WeightForm): boolean => kind !== "bfloat16" && kind !== "float16";
+
+/** An array of the matrix in its own shape, which is computed from the shape of what it waits for. */
+function lowerAfter(
+  target: LoweringTarget,
+  { form, shape }: StoredMatrix,
+  { name, whole, after }: { readonly name: PartName; readonly whole: string; readonly after: string },
+): string {
+  const [extent, nothing, own, array] = ["extent", "nothing", "own", name].map((hint) =>
+    target.intermediate(hint),
+  ) as [string, string, string, string];
+  const partShape = partsOf(form, shape)[name]?.shape ?? [];
+  target.emit("Shape", [after], [extent], { start: 0, end: 1 });
+  target.emit("Mul", [extent, target.constant("int64", [1], [0])], [nothing]);
+  target.emit("Add", [nothing, target.constant("int64", [partShape.length], partShape)], [own]);
+  target.emit("Reshape", [whole, own], [array]);
+  return array;
 }
 
 /**
@@ -53,17 +89,14 @@ export function lowerStoredValue(target: LoweringTarget, matrix: StoredMatrix, o
  */
 function lowerFourBit(
   target: LoweringTarget,
-  { node, shape }: StoredMatrix,
+  { shape }: StoredMatrix,
   { kind, blockSize }: { readonly kind: FourBitKind; readonly blockSize: number },
+  parts: readonly [values: string, scales: string],
   output: string,
 ): void {
   const count = shape.reduce((product, extent) => product * extent, 1);
   const row = target.intermediate("row", { dtype: "float32", shape: [1, count] });
-  const inputs = [
-    target.constant("float32", [1, 1], [1]),
-    target.weightPart(node, "values"),
-    target.weightPart(node, "scales"),
-  ];
+  const inputs = [target.constant("float32", [1, 1], [1]), ...parts];
   const attributes = {
     ...{ K: 1, N: count, block_size: blockSize, quant_type: kind === "fp4" ? 0 : 1 },
     ...{ training_mode: 1, transB: 1 },
