@@ -75,6 +75,8 @@ function plainLora(adapter: Adapter): Adapter<"LORA"> {
       "it is made for a base that its start has changed.",
       "Convert it with forUnchangedBase first, where it started as PiSSA or OLoRA.",
     );
+  if (adapter.method.condensed !== undefined)
+    throw refuse("its values are not yet those of a plain LoRA.", "Save it, and combine what loading gives.");
   if (magnitude) throw refuse("it trains magnitudes (DoRA), which are no sum.", convert);
   if (loraBias) throw refuse("its B has a bias, which the product of A and B does not hold.", convert);
   if (tokens !== undefined) throw refuse("it trains rows of the token embedding as well.", convert);

@@ -244,6 +244,7 @@ describe("combineAdapters refuses", () => {
       alone(biased),
       alone(lora("tokens", 1, { tokens: { ids: [1] } })),
       alone(lora("biases", 1, { bias: "all" })),
+      alone(lora("frozen", 1, { frozenA: true, initialWeights: true })),
     ]).toMatchInlineSnapshot(`
       [
         {
@@ -270,6 +271,11 @@ describe("combineAdapters refuses", () => {
           "code": "method-unsupported",
           "hint": "Merge it into the base instead.",
           "message": "The adapter "biases" cannot be combined: it trains biases of the base as well.",
+        },
+        {
+          "code": "method-unsupported",
+          "hint": "Save it, and combine what loading gives.",
+          "message": "The adapter "frozen" cannot be combined: its values are not yet those of a plain LoRA.",
         },
       ]
     `);

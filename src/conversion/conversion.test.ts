@@ -135,6 +135,12 @@ describe("mlx-lm", () => {
       message: 'mlx-lm holds matrices of LoRA alone; the adapter also trains "lm_head.weight".',
       hint: "Merge it into the base instead.",
     });
+    const frozen = randomAdapter(llama, "LORA", { ...uneven, frozenA: true, initialWeights: true });
+    expect(await rejectionOf(() => writeForeignAdapter(path, "mlx", frozen, llama))).toEqual({
+      code: "method-unsupported",
+      message: "mlx-lm holds the matrices of a plain LoRA; the adapter's values are not yet those.",
+      hint: "Save it, and convert what loading gives.",
+    });
     expect(fs.existsSync(path)).toBe(false);
   });
 

@@ -157,6 +157,12 @@ export function modulesOfLora(adapter: Adapter, format: string): LoraModule[] {
       `${format} holds LoRA; the adapter's method is ${adapter.methodType}.`,
       "Convert an adapter of another method to a LoRA first, or merge it.",
     );
+  if (adapter.method.condensed !== undefined)
+    throw new DeltafitError(
+      "method-unsupported",
+      `${format} holds the matrices of a plain LoRA; the adapter's values are not yet those.`,
+      "Save it, and convert what loading gives.",
+    );
   const { configuration, layout, values } = adapter;
   const modules = new Map<string, Map<string, NamedValues>>();
   const others: string[] = [];
