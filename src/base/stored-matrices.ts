@@ -64,14 +64,28 @@ export async function storeMatrices(
       }),
     );
   const [byRow, byColumn] = [await scaledBy(0), await scaledBy(1)];
+  const blocked = factors.flatMap(({ stored }) => inBlocks(formed.get(stored), () => source.read(stored)));
+  const blockKey = blocked.length > 0 ? await source.key(blocked.map(({ name }) => name)) : "";
+  let blocks: ReadonlyMap<string, WeightLocation> | undefined;
+  // Training has no use for these.
+  const blocksOf = (stored: string) => (blocks ??= prepareForms(blockKey, blocked)).get(stored);
   return {
     locate: (stored) => direct.get(stored) ?? prepared.get(stored),
     products(stored) {
       const [rows, columns] = [byRow.get(stored), byColumn.get(stored)];
-      return rows && columns && { byRow: rows, byColumn: columns };
+      return rows && columns && { byRow: rows, byColumn: columns, blocks: () => blocksOf(stored) };
     },
     rounded,
   };
+}
+
+/** A matrix of `int4` in blocks for products of few rows, where its rows are outputs and its blocks whole. */
+function inBlocks(matrix: FormedMatrix | undefined, read: () => Float32Array): FormedMatrix[] {
+  if (matrix?.form.kind !== "int4") return [];
+  const { axis, blockSize } = matrix.form;
+  if (axis !== 1 || (matrix.shape[1] ?? 0) % blockSize !== 0) return [];
+  const form = { kind: "int4-blocks", blockSize } as const;
+  return [{ ...matrix, form, arrays: arraysOf(form, matrix.shape, read) }];
 }
 
 async function prepare(

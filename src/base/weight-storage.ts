@@ -145,6 +145,12 @@ export function arraysOf(form: WeightForm, shape: readonly number[], read: () =>
       const scales = () => int4Scales(read(), [rows, columns], form.axis, form.blockSize);
       return { values: () => packInt4(quantise().integers), scales };
     }
+    case "int4-blocks": {
+      const quantise = () => quantiseInt4(read(), [rows, columns], 1, form.blockSize);
+      const scales = () => int4Scales(read(), [rows, columns], 1, form.blockSize);
+      // Moved by 8, a number of four bits has its sign bit the other way around.
+      return { values: () => packInt4(quantise().integers).map((pair) => pair ^ 0x88), scales };
+    }
   }
 }
 
@@ -168,5 +174,7 @@ export function roundTo(form: WeightForm, shape: readonly number[], numbers: Flo
       const quantised = quantiseInt4(numbers, [rows, columns], axis, blockSize);
       return dequantiseInt4(quantised, [rows, columns], axis, blockSize);
     }
+    case "int4-blocks":
+      return roundTo({ kind: "int4", axis: 1, blockSize: form.blockSize }, shape, numbers);
   }
 }

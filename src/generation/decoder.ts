@@ -15,9 +15,15 @@ import type { SourceStates } from "./source-graph.ts";
 /** A long prompt is read in pieces of this many positions: attention scores then stay small, and few are for nothing. */
 const pieceLength = 256;
 
+/** Sessions of the same graph: for many tokens of a row at once, and for one. */
+export interface DecoderSessions {
+  readonly prompt: Session;
+  readonly step: Session;
+}
+
 /** The rows of one batch on their way through a model. */
 export class Decoder {
-  readonly #session: Session;
+  readonly #sessions: DecoderSessions;
   readonly #model: Model;
   readonly #adapterFeeds: Readonly<Record<string, Tensor>>;
   readonly #cache: KeyValueCache;
@@ -36,7 +42,7 @@ export class Decoder {
    * read; weights of adapters by the names of their inputs, where each row has its own.
    */
   constructor(
-    session: Session,
+    session: Session | DecoderSessions,
     model: Model,
     adapterFeeds: Readonly<Record<string, Tensor>>,
     rows: number,
@@ -49,7 +55,7 @@ export class Decoder {
     this.#virtualTokens = beginnings.virtualTokens ?? 0;
     this.#source = beginnings.source;
     this.#rowWeights = beginnings.rowWeights ?? new Map();
-    this.#session = session;
+    this.#sessions = "run" in session ? { prompt: session, step: session } : session;
     this.#model = model;
     this.#adapterFeeds = adapterFeeds;
     this.#cache = new KeyValueCache({ layers: model.layerCount, rows, ...model.keyValue });
@@ -128,7 +134,7 @@ export class Decoder {
       feeds[decoderNames.pastKey(layer)] = this.#cache.keys(layer);
       feeds[decoderNames.pastValue(layer)] = this.#cache.values(layer);
     }
-    const results = await this.#session.run(feeds);
+    const results = await (length === 1 ? this.#sessions.step : this.#sessions.prompt).run(feeds);
     const output = (name: string): Float32Array => {
       const data = results[name]?.data;
       if (data instanceof Float32Array) return data;

@@ -6,6 +6,7 @@ import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
+import type { Graph } from "../graph/graph.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
@@ -16,6 +17,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { beamSearch } from "./beam-search.ts";
 import { decode } from "./decode.ts";
 import { Decoder } from "./decoder.ts";
+import type { DecoderSessions } from "./decoder.ts";
 import { adapterFeeds, buildDecoderGraph, decoderNames } from "./decoder-graph.ts";
 import { checkRequest, newTokenLimit } from "./request.ts";
 import type { FinishReason, GeneratedToken, GenerationRequest, WeightedAdapter } from "./request.ts";
@@ -79,7 +81,7 @@ interface Activation {
   readonly reader: Model;
   readonly virtualTokens: number;
   readonly adapters: readonly WeightedAdapter[];
-  readonly session: Session;
+  readonly decoderSessions: DecoderSessions;
   /** Reads prompts for an encoder-decoder. */
   readonly sourceSession: Session | undefined;
   readonly feeds: Readonly<Record<string, Tensor>>;
@@ -159,14 +161,14 @@ interface Beginning {
  * front of all it writes.
  */
 async function begin(
-  { session, sourceSession, feeds, model, virtualTokens, rowWeights }: Activation,
+  { decoderSessions, sourceSession, feeds, model, virtualTokens, rowWeights }: Activation,
   prompts: readonly (readonly number[])[],
   numbers: readonly number[],
 ): Promise<Beginning> {
   const { encoderDecoder } = model;
   if (!sourceSession || !encoderDecoder)
     return {
-      decoder: new Decoder(session, model, feeds, prompts.length, {
+      decoder: new Decoder(decoderSessions, model, feeds, prompts.length, {
         virtualTokens,
         rowWeights: rowWeights?.(numbers),
       }),
@@ -174,7 +176,7 @@ async function begin(
     };
   const source = await readSources(sourceSession, model, feeds, prompts);
   return {
-    decoder: new Decoder(session, model, feeds, prompts.length, { source }),
+    decoder: new Decoder(decoderSessions, model, feeds, prompts.length, { source }),
     rows: prompts.map(() => [encoderDecoder.startTokenId]),
   };
 }
@@ -246,6 +248,13 @@ function checkBase(base: Base, adapters: readonly GenerationAdapter[]): void {
     );
 }
 
+/** One session serves both where no product is computed otherwise for few rows. */
+async function openDecoder(sessions: SessionCache, base: Base, graph: Graph): Promise<DecoderSessions> {
+  const prompt = await sessions.open(base, graph);
+  const hasBlocks = base.compute === "int8" && base.storage === "int4";
+  return { prompt, step: hasBlocks ? await sessions.open(base, graph, true) : prompt };
+}
+
 async function activate(
   base: Base,
   adapters: readonly GenerationAdapter[],
@@ -262,7 +271,7 @@ async function activate(
   const { model } = base;
   const methods = chosen.map(({ adapter }) => adapter);
   const changed = withBaseChanges(base, methods);
-  const session = await sessions.open(changed, buildDecoderGraph(model, methods));
+  const decoderSessions = await openDecoder(sessions, changed, buildDecoderGraph(model, methods));
   const hasSource = model.encoderDecoder !== undefined;
   const sourceSession = hasSource
     ? await sessions.open(changed, buildSourceGraph(model, methods))
@@ -277,7 +286,7 @@ async function activate(
     reader: withPositions(hasSource ? taken.source : taken.sequence),
     virtualTokens: chosen.reduce((sum, { adapter: { method } }) => sum + (method.virtualTokens ?? 0), 0),
     adapters: chosen.map(({ adapter: { name }, weight }) => ({ name, weight })),
-    session,
+    decoderSessions,
     sourceSession,
     feeds: Object.fromEntries(feeds),
   };
@@ -314,7 +323,7 @@ async function activateRows(
     );
   for (const adapter of used)
     for (const row of weights) checkWeight(base, adapter, row.get(adapter.name) ?? 0);
-  const session = await sessions.open(base, buildDecoderGraph(base.model, used, "per-row"));
+  const decoderSessions = await openDecoder(sessions, base, buildDecoderGraph(base.model, used, "per-row"));
   const feeds = used.flatMap((adapter, index) => Object.entries(adapterFeeds(adapter, index, 1)));
   const taken = takenPositions(used, false).sequence;
   const model = { ...base.model, maximumPositions: base.model.maximumPositions - taken };
@@ -323,7 +332,7 @@ async function activateRows(
     reader: model,
     virtualTokens: used.reduce((sum, { method }) => sum + (method.virtualTokens ?? 0), 0),
     adapters: [],
-    session,
+    decoderSessions,
     sourceSession: undefined,
     feeds: Object.fromEntries(feeds),
     rowWeights: (rows) =>

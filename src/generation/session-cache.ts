@@ -20,14 +20,20 @@ export class SessionCache {
     return [...this.#sessions.values()].reduce((sum, sessions) => sum + sessions.size, 0);
   }
 
-  /** The session of a graph over a base: a known one where an equal graph was opened before. */
-  open(base: Base, graph: Graph): Promise<Session> {
+  /**
+   * The session of a graph over a base: a known one where an equal graph was opened before.
+   * @param fewRows See `SessionOptions`.
+   */
+  open(base: Base, graph: Graph, fewRows = false): Promise<Session> {
     const sessions = this.#sessions.get(base) ?? new Map<string, Promise<Session>>();
     this.#sessions.set(base, sessions);
-    const key = hash(graph);
+    const key = `${hash(graph)}${fewRows ? " for few rows" : ""}`;
     const known = sessions.get(key);
     if (known) return known;
-    const opened = this.#device.createSession(graph, (weight) => base.locate(weight), this.#options);
+    const opened = this.#device.createSession(graph, (weight) => base.locate(weight), {
+      ...this.#options,
+      fewRows,
+    });
     sessions.set(key, opened);
     // What failed may succeed later: a full disk, a missing file.
     opened.catch(() => sessions.delete(key));

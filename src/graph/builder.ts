@@ -111,6 +111,7 @@ export class GraphBuilder {
   quantizeRows = (x: Value, scale: Value): Value => this.#apply("QuantizeRows", {}, [x, scale]);
   quantizedGemm = (x: Value, w: Value, transB: boolean): Value =>
     this.#apply("QuantizedGemm", { transB }, [x, w]);
+  blockGemm = (x: Value, w: Value): Value => this.#apply("BlockGemm", {}, [x, w]);
 
   reshape(x: Value, shape: Shape): Value {
     if (sameShape(x.shape, shape)) return x;

@@ -60,6 +60,8 @@ export interface OperationAttributes {
   QuantizeRows: NoAttributes;
   /** (x - 128) W or (x - 128) W^T for x of `QuantizeRows` and W in eight bits: float32. */
   QuantizedGemm: { readonly transB: boolean };
+  /** x W^T for float32 x, rounded to eight bits on the way, and W in blocks of four bits. */
+  BlockGemm: NoAttributes;
 
   Reshape: { readonly shape: Shape };
   Transpose: { readonly permutation: readonly number[] };

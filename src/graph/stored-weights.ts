@@ -14,6 +14,8 @@ export interface KeptWeight {
   readonly form?: WeightForm | undefined;
   /** Whether products read it in eight bits, with a scale for each row and for each column. */
   readonly hasProducts: boolean;
+  /** Where products of few rows read it in blocks of four bits: the extent of a block. */
+  readonly blockSize?: number | undefined;
 }
 
 /** The same graph over weights as they are kept, up to their rounding; the graph itself where nothing changes. */
@@ -77,6 +79,15 @@ function quantisedProduct(
   if (!x || !w || transA || alpha !== 1 || typeof x.shape[0] !== "string") return undefined;
   if (!isOperation(w.node, "Weight") || kept.get(w.node.attributes.name)?.hasProducts !== true)
     return undefined;
+  const { blockSize } = kept.get(w.node.attributes.name) ?? {};
+  if (blockSize !== undefined && transB) {
+    const blocks = builder.weight(w.node.attributes.name, w.shape.map(Number), {
+      kind: "int4-blocks",
+      blockSize,
+    });
+    const own = builder.blockGemm(copyOf(x), blocks);
+    return c ? builder.add(own, builder.scale(copyOf(c), beta)) : own;
+  }
   const form: WeightForm = { kind: "int8", axis: transB ? 0 : 1 };
   const matrix = builder.weight(w.node.attributes.name, w.shape.map(Number), form);
   const rows = copyOf(x);

@@ -26,6 +26,11 @@ export type WeightForm =
       /** The axis along which neighbours share a scale. */
       readonly axis: 0 | 1;
       readonly blockSize: number;
+    }
+  | {
+      /** The numbers of `int4` along axis 1, moved to 0 ... 15 around 8: what `BlockGemm` reads. Blocks are whole. */
+      readonly kind: "int4-blocks";
+      readonly blockSize: number;
     };
 
 /** Names of a form's arrays: its numbers, and what they are multiplied by. */
@@ -65,6 +70,13 @@ export function partsOf(
         values: { type: "int4", shape },
         scales: { type: "float32", shape: int4ScaleShape([rows, columns], form.axis, form.blockSize) },
       };
+    case "int4-blocks": {
+      const blocks = columns / form.blockSize;
+      return {
+        values: { type: "uint8", shape: [rows, blocks, form.blockSize / 2] },
+        scales: { type: "float32", shape: [rows, blocks] },
+      };
+    }
   }
 }
 

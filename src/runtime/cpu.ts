@@ -29,7 +29,9 @@ async function createSession(
   try {
     const kept = overKeptWeights(graph, (weight) => {
       const { form, products } = locate(weight);
-      return { form, hasProducts: products !== undefined };
+      const blocks = options.fewRows === true ? products?.blocks?.()?.form : undefined;
+      const blockSize = blocks?.kind === "int4-blocks" ? blocks.blockSize : undefined;
+      return { form, hasProducts: products !== undefined, blockSize };
     });
     const written = await linkWeights(kept, locate, folder);
     const session = await openModel(kept, written, folder, sessionOptions(options, kept));
@@ -109,7 +111,7 @@ async function linkWeights(
     files.set(path, file);
     return { file, offset, byteLength };
   };
-  const overridableWeights = nodesOf(graph, "QuantizedGemm").length > 0;
+  const overridableWeights = hasIntegerProducts(graph);
   const model = writeOnnx(graph, arrayOf, { overridableWeights });
   const weightFiles: string[] = [];
   for (const [path, file] of files) {
@@ -120,13 +122,22 @@ async function linkWeights(
   return { model, weightFiles };
 }
 
+function hasIntegerProducts(graph: Graph): boolean {
+  return nodesOf(graph, "QuantizedGemm").length + nodesOf(graph, "BlockGemm").length > 0;
+}
+
 /** One array of a weight: of the form that the storage keeps it in, or of one that products read. */
 function arrayIn(weight: WeightLocation, form: WeightForm | undefined, part: PartName): ArrayLocation {
-  const forProducts = form?.kind === "int8" && weight.products;
-  const kept = forProducts ? (form.axis === 0 ? weight.products.byRow : weight.products.byColumn) : weight;
+  const kept = keptFor(weight, form) ?? weight;
   const array = part === "scales" ? kept.scales : kept;
   if (!array) throw internalError("a weight is kept without its scales.");
   return array;
+}
+
+/** What products read in place of a weight. */
+function keptFor({ products }: WeightLocation, form: WeightForm | undefined): WeightLocation | undefined {
+  if (form?.kind === "int4-blocks") return products?.blocks?.();
+  return form?.kind === "int8" ? (form.axis === 0 ? products?.byRow : products?.byColumn) : undefined;
 }
 
 async function existing(path: string): Promise<string> {
@@ -165,7 +176,7 @@ function sessionOptions(
   const hasForms = nodesOf(graph, "Weight").some(({ attributes }) => attributes.form !== undefined);
   // A frozen float32 weight is read in both directions; prepacking would keep one more copy for each. Matrices in eight
   // bits have arrays of their own for each direction, and are multiplied faster when packed.
-  const hasProducts = nodesOf(graph, "QuantizedGemm").length > 0;
+  const hasProducts = hasIntegerProducts(graph);
   return {
     executionProviders: ["cpu"],
     intraOpNumThreads: threads,

@@ -28,12 +28,24 @@ export interface WeightLocation extends ArrayLocation {
   /** The scales of a form that has them. */
   readonly scales?: ArrayLocation | undefined;
   /** The matrix in eight bits, for products in whole numbers: with a scale for each row, and for each column. */
-  readonly products?: { readonly byRow: WeightLocation; readonly byColumn: WeightLocation } | undefined;
+  readonly products?:
+    | {
+        readonly byRow: WeightLocation;
+        readonly byColumn: WeightLocation;
+        /** In blocks of four bits with a scale each, for products of few rows; prepared when it is asked for. */
+        readonly blocks?: (() => WeightLocation | undefined) | undefined;
+      }
+    | undefined;
 }
 
 export interface SessionOptions {
   /** Threads of one operation; 0 means one for each physical core. */
   readonly threads?: number;
+  /**
+   * Whether products have few rows, as in a step of one token: they take the time to read the weights, which are then read
+   * in four bits where they are kept so and products are computed in eight.
+   */
+  readonly fewRows?: boolean;
   /** Writes a trace of the runtime's own operations to files beginning with this path. */
   readonly profilePrefix?: string;
   /** Told after each run how long the runtime itself took: what is left of a step is deltafit's own share. */

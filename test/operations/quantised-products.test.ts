@@ -7,11 +7,12 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { graphOf } from "../../src/graph/graph.ts";
+import { graphOf, nodesOf } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/graph.ts";
 import { interpret } from "../../src/graph/interpret.ts";
 import { print } from "../../src/graph/print.ts";
 import { overKeptWeights } from "../../src/graph/stored-weights.ts";
+import type { WeightForm } from "../../src/graph/weight-form.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
@@ -90,6 +91,48 @@ test.each(cases)("$name", async ({ axis, columns, build }) => {
     for (const [index, value] of of(near.data).entries())
       expect(Math.abs(of(found.data)[index]! - value)).toBeLessThanOrEqual(0.03 * largest);
   }
+});
+
+test("few rows are multiplied with blocks of four bits", async () => {
+  const [rows, columns, blockSize] = [12, 64, 32];
+  const matrix = new TorchGenerator(3).normal(rows * columns);
+  const folder = temporaryFolder();
+  const keep = (form: WeightForm) => {
+    const arrays = arraysOf(form, [rows, columns], () => matrix);
+    const [values, scales] = [arrays.values(), arrays.scales()].map((array, part) => {
+      const file = path.join(folder, `${form.kind}-${part}`);
+      writeFileSync(file, array);
+      return { path: file, offset: 0, byteLength: array.byteLength };
+    });
+    return { ...values!, form, scales };
+  };
+  const blocks = keep({ kind: "int4-blocks", blockSize });
+  const [byRow, byColumn] = [keep({ kind: "int8", axis: 0 }), keep({ kind: "int8", axis: 1 })];
+  const builder = new GraphBuilder();
+  const x = new TorchGenerator(4).normal(2 * columns);
+  const addend = new TorchGenerator(5).normal(2 * rows);
+  const c = builder.input("c", "float32", ["rows", rows]);
+  const w = builder.weight("w", [rows, columns]);
+  const y = builder.gemm(builder.input("x", "float32", ["rows", columns]), w, { transB: true, beta: 2, c });
+  const graph = graphOf([{ name: "y", value: y }]);
+  const locate = () => ({ ...byRow, products: { byRow, byColumn, blocks: () => blocks } });
+  const session = await cpu.createSession(graph, locate, { threads: 1, fewRows: true });
+  const found = await session.run({ x: float32Tensor([2, columns], x), c: float32Tensor([2, rows], addend) });
+  await session.dispose();
+  const rounded = roundTo(blocks.form, [rows, columns], matrix);
+  expect(rounded).toEqual(roundTo({ kind: "int4", axis: 1, blockSize }, [rows, columns], matrix));
+  const feeds = {
+    x: host([2, columns], x),
+    c: host([2, rows], addend),
+    w: host([rows, columns], rounded),
+  };
+  const kept = overKeptWeights(graph, () => ({ hasProducts: true, blockSize }));
+  expect(nodesOf(kept, "BlockGemm")).toHaveLength(1);
+  const exact = interpret(kept, feeds)["y"]!;
+  // The rows are rounded to eight bits, 64 products a sum.
+  const largest = Math.max(...exact.data.map(Math.abs));
+  for (const [index, value] of exact.data.entries())
+    expect(Math.abs((found["y"]!.data as Float32Array)[index]! - value)).toBeLessThan(0.01 * largest);
 });
 
 test("inputs are rounded once for all products that read them, and other products stay as they are", () => {

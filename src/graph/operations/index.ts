@@ -10,6 +10,7 @@ import * as shaping from "./shaping.ts";
 import { SeededDropout } from "./dropout.ts";
 import { Inverse } from "./inverse.ts";
 import { RotaryEmbedding } from "./rotary.ts";
+import { BlockGemm } from "./block-gemm.ts";
 import { QuantizedGemm, QuantizeRows, RowScale } from "./row-quantisation.ts";
 
 const { Input, Weight, Constant } = leaves;
@@ -25,7 +26,7 @@ export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Input, Weight, Constant },
   ...{ Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf },
   ...{ Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient },
-  ...{ RowScale, QuantizeRows, QuantizedGemm, MatMul, Gemm, Inverse },
+  ...{ RowScale, QuantizeRows, QuantizedGemm, BlockGemm, MatMul, Gemm, Inverse },
   ...{ Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows },
   ...{ ReduceSum, ReduceMean, ReduceMax },
   ...{ Softmax, SoftmaxGradient, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyLossGradient },

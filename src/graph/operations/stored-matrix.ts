@@ -2,6 +2,7 @@
  * @file How ONNX expresses matrices that are kept in other forms than float32: as float32 numbers, made anew for every
  * use, so that no more than one such matrix is there at a time.
  */
+import { internalError } from "../../errors.ts";
 import type { FourBitKind } from "../../tensor/four-bit-blocks.ts";
 import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
@@ -60,6 +61,9 @@ export function lowerStoredValue(
     case "nf4":
     case "fp4":
       lowerFourBit(target, matrix, form, [part("values"), part("scales")], output);
+      return;
+    case "int4-blocks":
+      throw internalError(`the blocks of ${node.attributes.name} are for BlockGemm alone.`);
   }
 }
 
