@@ -42,7 +42,7 @@ describe("the estimate of a run", () => {
     expect(total({ recompute: true })).toBeLessThan(total({}) / 2);
     expect(total({ batchSize: 16 })).toBeLessThan(total({}));
     expect(total({ sequenceLength: 256 })).toBeLessThan(total({}));
-    expect(total({ supervisedTokensPerRow: 8 })).toBeLessThan(total({}));
+    expect(total({ supervisedTokens: () => 8 })).toBeLessThan(total({}));
   });
 
   test("is largest where everything is trained", () => {
@@ -111,10 +111,10 @@ test("the lengths of a run are those of its data", () => {
     inputIds: Array.from({ length }, () => 1),
     labels: Array.from({ length }, (_, at) => (at < 2 ? -100 : 1)),
   }));
-  expect(runLengths(examples, { batchSize: 2, sequenceLength: 64 })).toEqual({
-    sequenceLength: 9,
-    supervisedTokensPerRow: 4,
-    packed: false,
+  const { sequenceLength, supervisedTokens, packed } = runLengths(examples, {
+    batchSize: 2,
+    sequenceLength: 64,
   });
+  expect([sequenceLength, supervisedTokens?.(1), supervisedTokens?.(2), packed]).toEqual([9, 7, 8, false]);
   expect(runLengths(examples, { batchSize: 2, sequenceLength: 64, pack: true }).sequenceLength).toBe(64);
 });

@@ -25,8 +25,8 @@ export interface RunShape extends Pick<BaseShape, "model" | "modules" | "setting
   readonly accumulate: number;
   /** Tokens of the longest row. */
   readonly sequenceLength: number;
-  /** Supervised tokens of a row at most; left out, all. */
-  readonly supervisedTokensPerRow?: number | undefined;
+  /** Supervised tokens of a batch of so many rows at most; left out, all. */
+  readonly supervisedTokens?: ((batchSize: number) => number) | undefined;
   readonly packed?: boolean | undefined;
   readonly recompute: boolean;
 }
@@ -41,7 +41,7 @@ export interface RunAdapter {
 export function estimateRun(run: RunShape): MemoryBytes {
   const { model, modules, settings, adapters, storage, batchSize, accumulate, sequenceLength: length } = run;
   const { packed, recompute } = run;
-  const supervisedTokens = batchSize * (run.supervisedTokensPerRow ?? length);
+  const supervisedTokens = run.supervisedTokens?.(batchSize) ?? batchSize * length;
   const parts = partsOf(model, length, batchSize, supervisedTokens);
   const { graph, layout } = buildTrainingGraph({
     ...{ model, settings, adapters, packed, recompute, ...parts },
@@ -90,15 +90,15 @@ export function decideRecompute(
   return kept.bytes.total <= availableBytes ? kept : estimated(true);
 }
 
-/** The longest row of a run and its supervised tokens, from its data. */
+/** The longest row of a run and the supervised tokens of its batches, from its data. */
 export function runLengths(
   examples: readonly TokenizedExample[],
   { batchSize, sequenceLength, pack = false }: RunBatches,
-): Pick<RunShape, "sequenceLength" | "supervisedTokensPerRow" | "packed"> {
+): Pick<RunShape, "sequenceLength" | "supervisedTokens" | "packed"> {
   const largest = largestBatch(examples, batchSize);
   return {
     sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
-    supervisedTokensPerRow: Math.ceil(largest.supervisedTokens / batchSize),
+    supervisedTokens: (rows) => largestBatch(examples, rows).supervisedTokens,
     packed: pack,
   };
 }

@@ -179,6 +179,7 @@ test("bench step measures steps on every token", async () => {
     tokensPerSecond: anyNumber,
     stepMilliseconds: { median: anyNumber, min: anyNumber, all: anyList },
     peakMemoryBytes: anyNumber,
+    estimatedMemoryBytes: anyNumber,
     graphNodes: anyNumber,
     startMilliseconds: anyNumber,
     firstStepMilliseconds: anyNumber,

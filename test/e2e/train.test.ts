@@ -44,6 +44,7 @@ test("trains an adapter in PEFT's format, and the same command again gives the s
   expect(first).toEqual({
     steps: 6,
     losses: anyList,
+    estimatedMemory: anyObject,
     evaluations: [],
     trainableParameters: 8 * (16 + 16 + 16 + 8) * 2,
     totalParameters: 70_224 + 896,
@@ -212,16 +213,46 @@ test("a dry run says what would be trained and writes nothing", async () => {
   const workspace = await preparedWorkspace();
   const { exitCode, stdout, stderr } = await workspace.deltafit(...common, "--dry-run", "--out", "a");
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
-  expect(stdout).toMatchInlineSnapshot(`
+  // What is available is the machine's.
+  expect(stdout.replace(/\d+(\.\d+)? [MGT]B/g, "SIZE")).toMatchInlineSnapshot(`
     "model: model (llama), task causal-lm
     method: lora, training 896 of 71120 parameters (1.260 %)
     data: prompt-completion, read from "prompt", "completion"
       12 examples, 256 tokens, 134 of them supervised; longest 23
     plan: 9 steps of 4 rows, up to 128 tokens a row
       learning rate 0.0005, linear, warm-up 1 steps
+    memory: about SIZE of SIZE available
+      weights SIZE, training SIZE, activations SIZE, workspace SIZE
     "
   `);
   expect(fs.existsSync(workspace.at("a"))).toBe(false);
+});
+
+test("a run that cannot fit is refused with what would, and its estimate decides on recomputation", async () => {
+  const workspace = await preparedWorkspace();
+  const rows = ["--batch-size", String(10 ** 8)];
+  const { exitCode, stdout, stderr } = await workspace.deltafit(...common.slice(0, 5), ...rows, "--out", "a");
+  expect([exitCode, stdout]).toEqual([1, ""]);
+  expect(stderr.replace(/\d+(\.\d+)? [MGT]B/g, "SIZE").replace(/\d+/g, "N")).toMatchInlineSnapshot(`
+    "error: The run does not fit into memory: expected at most SIZE, which are available, found about SIZE.
+    hint: These fit: --batch-size N --accumulate N (SIZE). --ignore-memory starts it all the same.
+    "
+  `);
+  expect(fs.existsSync(workspace.at("a"))).toBe(false);
+  const [auto, ignored] = [
+    await workspace.json(...common, "--dry-run", "--recompute", "auto"),
+    await workspace.json(
+      ...common.slice(0, 5),
+      ...rows,
+      "--dry-run",
+      "--recompute",
+      "auto",
+      "--ignore-memory",
+    ),
+  ];
+  expect([auto["recompute"], ignored["recompute"]]).toEqual([false, true]);
+  const { total } = ignored["estimatedMemory"] as Record<string, number>;
+  expect(total).toBeGreaterThan(ignored["availableBytes"] as number);
 });
 
 test("classification learns the labels' names, and evaluate finds them beside the adapter", async () => {
