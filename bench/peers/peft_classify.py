@@ -39,6 +39,7 @@ def read_arguments():
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--eval-data", required=True, type=Path)
     parser.add_argument("--no-header", action="store_true", help="the files start with an example")
+    parser.add_argument("--peft-config", type=json.loads, help="fields of a configuration of PEFT, with peft_type, as JSON; default: LoRA")
     parser.add_argument("--rank", type=positive, default=8)
     parser.add_argument("--alpha", type=float, default=16)
     parser.add_argument("--dropout", type=float, default=0.0, help="on the input of LoRA's A")
@@ -119,13 +120,15 @@ def build_model(arguments, label_count):
         fail(f"{arguments.model} lacks tensors outside the head: {', '.join(missing)}.", "Use a whole encoder.")
     head = getattr(base, head_name)
     initialise_head(head, config.initializer_range, arguments.head_seed)
-    settings = peft.LoraConfig(
-        r=arguments.rank,
-        lora_alpha=arguments.alpha,
-        lora_dropout=arguments.dropout,
-        target_modules=arguments.targets.split(","),
-        task_type="SEQ_CLS",
-    )
+    fields = arguments.peft_config or {
+        "peft_type": "LORA",
+        "r": arguments.rank,
+        "lora_alpha": arguments.alpha,
+        "lora_dropout": arguments.dropout,
+        "target_modules": arguments.targets.split(","),
+    }
+    kind = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(fields["peft_type"])]
+    settings = kind(task_type="SEQ_CLS", **{name: value for name, value in fields.items() if name != "peft_type"})
     torch.manual_seed(arguments.seed)
     return peft.get_peft_model(base, settings)
 
@@ -207,6 +210,9 @@ def train(arguments, model, tokenizer, data, evaluation):
             torch.nn.utils.clip_grad_norm_(trainable, arguments.clip)
         optimiser.step()
         rate.step()
+        if hasattr(model.base_model, "update_and_allocate"):
+            # AdaLoRA: chooses ranks by the gradients, which are still there.
+            model.base_model.update_and_allocate(len(losses))
         optimiser.zero_grad(set_to_none=True)
         losses.append(loss.item())
         if epoch_ends or len(losses) == steps:
