@@ -28,7 +28,7 @@ const rows: readonly Row[] = [
   {
     name: "norms",
     learningRate: 5e-3,
-    flags: ["--method", "ln-tuning"],
+    flags: ["--method", "ln-tuning", "--targets", "LayerNorm"],
     peft: { peft_type: "LN_TUNING", target_modules: ["LayerNorm"] },
   },
   { name: "LoRA", learningRate: 1e-3, flags: ["--rank", "8", "--alpha", "16", ...onTargets], peft: plain },
