@@ -193,10 +193,10 @@ const badInputs: readonly BadInput[] = [
     error: 'error: --device: expected cpu, the only one so far, found "webgpu".\n',
   },
   {
-    title: "several methods",
-    words: [...usual, "--method", "lora+prefix-tuning"],
+    title: "a method twice",
+    words: [...usual, "--method", "lora+lora"],
     exitCode: 2,
-    error: `error: --method: expected ${methodNames.slice(0, -1).join(", ")} or ${methodNames.at(-1) ?? ""}, found "lora+prefix-tuning".\n`,
+    error: `error: --method: expected one or several of ${methodNames.join(", ")} with + between them, each once, found ["lora","lora"].\n`,
   },
   {
     title: "a setting that the method has not",

@@ -188,7 +188,6 @@ test("flags go to the methods that use them, and wrong stacks are refused", asyn
   const errors: string[] = [];
   for (const words of [
     ["--method", "bottleneck+prefix-tuning", "--rank", "4"],
-    ["--method", "lora+lora"],
     ["--method", "lora+full"],
     ["--frozen", "nothing"],
   ])
@@ -198,7 +197,6 @@ test("flags go to the methods that use them, and wrong stacks are refused", asyn
   expect(errors).toMatchInlineSnapshot(`
     [
       "error: --rank: none of the methods bottleneck, prefix-tuning has such a setting.",
-      "error: --method: expected one or several of ... with + between them, each once, found ["lora","lora"].",
       "error: Training: the method FULL has no adapter that could act with others.",
       "error: "nothing" is neither a folder that exists nor the name of an adapter on the hub, which is org/name or org/name@revision.",
     ]
