@@ -156,7 +156,7 @@ export async function openAdaptedModel(
     given.task === "writing"
       ? writingTask(model)
       : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? otherwise());
-  const base = await openModel(model, task, { labelCount, storage: given.storage });
+  const base = await openModel(model, task, { labelCount, storage: given.storage, compute: given.compute });
   const names = namesOf(references);
   const loaded = folders.map((folder, index) => loadAdapters(folder, base, names[index] ?? folder));
   const groups = loaded.map((own, index) => ({

@@ -60,7 +60,11 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const loraPlus = loraPlusOf(values);
   const model = await findModel(values.model, terminal, values.randomWeights);
   const under = await findAdapters(values.frozen ?? [], terminal);
-  const first = await openModel(model, task, { storage: values.storage, labelCount: under.labelCount });
+  const first = await openModel(model, task, {
+    storage: values.storage,
+    compute: values.compute,
+    labelCount: under.labelCount,
+  });
   const tokenizer = openTokenizer(first);
   // Called by their numbers: so are their folders beside the new ones'.
   const frozen = under.folders.map((folder, index) => loadAdapter(folder, first, `frozen-${index + 1}`));

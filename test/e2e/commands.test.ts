@@ -202,6 +202,23 @@ test("bench step measures steps on every token", async () => {
   expect(classified["losses"]).toHaveLength(2);
 });
 
+test("--compute int8 reaches training and evaluation", async () => {
+  const workspace = await trainedWorkspace();
+  const train = ["train", "--model", "model", "--data", "data.jsonl", "--steps", "2", "--out", "short"];
+  const losses = async (...words: string[]) =>
+    (await workspace.json(...train, ...words))["losses"] as readonly number[];
+  const [exact, rounded] = [await losses(), await losses("--compute", "int8")];
+  expect(rounded).not.toEqual(exact);
+  expect(Math.abs((rounded[0] ?? NaN) - (exact[0] ?? NaN))).toBeLessThan(0.1);
+  const loss = async (...words: string[]) => {
+    const found = await workspace.json("evaluate", ...withAdapter, "--data", "data.jsonl", ...words);
+    return (found["metrics"] as Record<string, number>)["loss"] ?? NaN;
+  };
+  const [plain, whole] = [await loss(), await loss("--compute", "int8")];
+  expect(whole).not.toBe(plain);
+  expect(Math.abs(whole - plain)).toBeLessThan(0.1);
+});
+
 test("bench latency compares merged, unmerged and bottleneck adapters with the base", async () => {
   const workspace = await trainedWorkspace();
   const found = await workspace.json(
