@@ -181,27 +181,6 @@ export const layerNormTargets: Readonly<Record<string, ModuleNames>> = {
 };
 
 export const adaloraTargets: Readonly<Record<string, ModuleNames>> = {
-  bart: everyProjection,
-  bert: bertNames,
-  bloom: fusedQueryKeyValue,
-  deberta: ["in_proj"],
-  "deberta-v2": ["query_proj", "key_proj", "value_proj", "dense"],
-  gemma: queryAndValue,
-  gemma2: queryAndValue,
-  gemma3_text: queryAndValue,
-  gemma4: ".*language_model\\..*\\.(q_proj|v_proj)",
-  gpt2: ["c_attn"],
-  gpt_bigcode: ["c_attn"],
-  gpt_neo: queryAndValue,
-  gpt_neox: fusedQueryKeyValue,
-  gptj: queryAndValue,
-  llama: queryAndValue,
-  llama4: queryAndValue,
-  mt5: ["q", "k", "v", "o", "wi_0", "wi_1", "wo"],
-  nemotron_h: ["q_proj", "k_proj", "v_proj", "o_proj"],
-  opt: everyProjection,
-  qwen2: queryAndValue,
-  qwen3: queryAndValue,
+  ...vbloraTargets,
   roberta: ["query", "key", "value", "dense"],
-  t5: ["q", "k", "v", "o", "wi", "wo"],
 };
