@@ -1,23 +1,8 @@
 /** @file Several adapters as processes: training a stack, training on a frozen adapter, and using what came of it. */
 import fs from "node:fs";
 import { expect, test } from "vitest";
-import {
-  anyList,
-  anyNumber,
-  anyObject,
-  createWorkspace,
-  writeLabelledData,
-  writePromptData,
-  writeTinyModel,
-} from "./workspace.ts";
+import { anyList, anyNumber, anyObject, promptWorkspace, writeLabelledData } from "./workspace.ts";
 import type { Workspace } from "./workspace.ts";
-
-async function preparedWorkspace(): Promise<Workspace> {
-  const workspace = createWorkspace();
-  await writeTinyModel(workspace);
-  writePromptData(workspace);
-  return workspace;
-}
 
 const train = [
   "train",
@@ -37,7 +22,7 @@ const lossOf = async (workspace: Workspace, ...words: string[]) => {
 };
 
 test("several methods train together, and their folder is used like that of one", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const trained = await workspace.json(...stack, "--steps", "8", "--out", "both");
   expect(trained).toMatchObject({
     steps: 8,
@@ -102,7 +87,7 @@ const inspected = {
 };
 
 test("an interrupted stack resumes to the same losses and bytes", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const settings = [...stack, "--steps", "300", "--dropout", "0.1"];
   const whole = await workspace.json(...settings, "--out", "whole");
   const running = workspace.start(...settings, "--out", "parts");
@@ -122,7 +107,7 @@ test("an interrupted stack resumes to the same losses and bytes", async () => {
 });
 
 test("a new adapter on a frozen one, with its labels", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   writeLabelledData(workspace);
   const words = [
     "train",
@@ -169,7 +154,7 @@ test("a new adapter on a frozen one, with its labels", async () => {
 });
 
 test("flags go to the methods that use them, and wrong stacks are refused", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const dry = await workspace.json(...train, "--method", "bottleneck+lora", "--rank", "4", "--dry-run");
   expect(dry).toMatchObject({ method: "bottleneck+lora" });
   const memory = await workspace.json(

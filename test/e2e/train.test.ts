@@ -1,23 +1,7 @@
 /** @file `deltafit train` as a process: what it prints, what it writes, and that runs can be repeated and resumed. */
 import fs from "node:fs";
 import { expect, test } from "vitest";
-import {
-  anyNumber,
-  anyList,
-  anyObject,
-  createWorkspace,
-  writeLabelledData,
-  writePromptData,
-  writeTinyModel,
-} from "./workspace.ts";
-import type { Workspace } from "./workspace.ts";
-
-async function preparedWorkspace(): Promise<Workspace> {
-  const workspace = createWorkspace();
-  await writeTinyModel(workspace);
-  writePromptData(workspace);
-  return workspace;
-}
+import { anyNumber, anyList, anyObject, promptWorkspace, writeLabelledData } from "./workspace.ts";
 
 const common = [
   "train",
@@ -38,7 +22,7 @@ function filesIn(folder: string): Record<string, string> {
 }
 
 test("trains an adapter in PEFT's format, and the same command again gives the same losses and bytes", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const first = await workspace.json(...common, "--steps", "6", "--learning-rate", "1e-2", "--out", "a");
   const second = await workspace.json(...common, "--steps", "6", "--learning-rate", "1e-2", "--out", "b");
   expect(first).toEqual({
@@ -78,7 +62,7 @@ test("trains an adapter in PEFT's format, and the same command again gives the s
 });
 
 test("packed rows and padded ones train alike, and grouping by length makes other batches", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const settings = [...common, "--steps", "6", "--learning-rate", "1e-2"];
   const lossesWith = async (...flags: string[]) =>
     (await workspace.json(...settings, "--quiet", ...flags))["losses"] as number[];
@@ -90,7 +74,7 @@ test("packed rows and padded ones train alike, and grouping by length makes othe
 });
 
 test("an interrupted run resumes to the same losses and bytes as one that never stopped", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const settings = [...common, "--steps", "400", "--learning-rate", "1e-2", "--dropout", "0.1"];
   const whole = await workspace.json(...settings, "--out", "whole");
 
@@ -124,7 +108,7 @@ test("an interrupted run resumes to the same losses and bytes as one that never 
 });
 
 test("an interruption is one JSON object as well, and an adapter from before is untouched", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   await workspace.json(...common, "--steps", "2", "--out", "a");
   const before = filesIn(workspace.at("a"))["adapter_model.safetensors"];
   const running = workspace.start(...common, "--steps", "100000", "--seed", "1", "--out", "a", "--json");
@@ -144,7 +128,7 @@ test("an interruption is one JSON object as well, and an adapter from before is 
 });
 
 test("a resumed run must have the settings of the interrupted one", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   await workspace.json(...common, "--steps", "2", "--out", "a");
   expect(await workspace.deltafit(...common, "--steps", "3", "--out", "a", "--resume", "--quiet")).toEqual({
     exitCode: 2,
@@ -163,7 +147,7 @@ test("a resumed run must have the settings of the interrupted one", async () => 
 });
 
 test("recomputing layers changes the memory, not the numbers", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const [plain, recomputed] = [
     await workspace.json(...common, "--steps", "3", "--out", "a"),
     await workspace.json(...common, "--steps", "3", "--out", "b", "--recompute"),
@@ -173,7 +157,7 @@ test("recomputing layers changes the memory, not the numbers", async () => {
 });
 
 test("settings come from a file, flags beat it, and --set reaches entries", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   workspace.write(
     "run.yaml",
     "model: model\ndata: data.jsonl\nrank: 2\ntargets: [q_proj, v_proj]\nsteps: 5\nrank-pattern:\n  v_proj: 3\n",
@@ -210,7 +194,7 @@ test("settings come from a file, flags beat it, and --set reaches entries", asyn
 });
 
 test("a dry run says what would be trained and writes nothing", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const { exitCode, stdout, stderr } = await workspace.deltafit(...common, "--dry-run", "--out", "a");
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   // What is available is the machine's.
@@ -229,7 +213,7 @@ test("a dry run says what would be trained and writes nothing", async () => {
 });
 
 test("a run that cannot fit is refused with what would, and its estimate decides on recomputation", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   const rows = ["--batch-size", String(10 ** 8)];
   const { exitCode, stdout, stderr } = await workspace.deltafit(...common.slice(0, 5), ...rows, "--out", "a");
   expect([exitCode, stdout]).toEqual([1, ""]);
@@ -256,7 +240,7 @@ test("a run that cannot fit is refused with what would, and its estimate decides
 });
 
 test("classification learns the labels' names, and evaluate finds them beside the adapter", async () => {
-  const workspace = await preparedWorkspace();
+  const workspace = await promptWorkspace();
   writeLabelledData(workspace);
   const classify = ["--model", "model", "--data", "labelled.jsonl"];
   const result = await workspace.json(

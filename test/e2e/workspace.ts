@@ -178,3 +178,11 @@ export function writeLabelledData({ write }: Workspace, name = "labelled.jsonl")
 export const anyNumber: unknown = expect.any(Number);
 export const anyList: unknown = expect.any(Array);
 export const anyObject: unknown = expect.any(Object);
+
+/** A folder with a tiny model in `model` and prompts with answers in `data.jsonl`. */
+export async function promptWorkspace(): Promise<Workspace> {
+  const workspace = createWorkspace();
+  await writeTinyModel(workspace);
+  writePromptData(workspace);
+  return workspace;
+}
