@@ -6,10 +6,10 @@
  */
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { DeltafitError } from "../src/errors.ts";
 import {
   checkedFlags,
   checkedResult,
+  chosenByName,
   describeMachine,
   describeVersions,
   machine,
@@ -83,16 +83,6 @@ function readFlags() {
 }
 type Flags = ReturnType<typeof readFlags>;
 
-function chosen(only: string | undefined): readonly MeasuredRun[] {
-  if (only === undefined) return runs;
-  return only.split(",").map((name) => {
-    const run = runs.find((one) => one.name === name);
-    if (run) return run;
-    const names = runs.map((one) => one.name).join(", ");
-    throw new DeltafitError("usage-invalid", `--only: expected ${names}, found ${JSON.stringify(name)}.`);
-  });
-}
-
 function deltafit(name: string, words: readonly string[]): unknown {
   process.stderr.write(`${name}: deltafit ${words.join(" ")}\n`);
   return runForJson(process.execPath, [deltafitMain(), ...words, "--json"]);
@@ -115,7 +105,7 @@ function measure({ name, shape, size, flags }: MeasuredRun) {
 }
 
 function bench(flags: Flags) {
-  const results = chosen(flags.only).map(measure);
+  const results = chosenByName(runs, flags.only).map(measure);
   return { date: new Date().toISOString(), machine: machine(), versions: ownVersions(), results };
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { median } from "../src/cli/median.ts";
 import { DeltafitError } from "../src/errors.ts";
 import { repositoryRoot } from "./peers/python.ts";
 
@@ -11,11 +12,18 @@ export interface Spread {
   readonly all: readonly number[];
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)] ?? NaN;
-  const lower = sorted[Math.ceil(sorted.length / 2) - 1] ?? NaN;
-  return (lower + upper) / 2;
+/** The named ones of a bench's runs, or all. @throws DeltafitError `usage-invalid` for a name that is not among them. */
+export function chosenByName<Run extends { readonly name: string }>(
+  runs: readonly Run[],
+  only: string | undefined,
+): readonly Run[] {
+  if (only === undefined) return runs;
+  return only.split(",").map((name) => {
+    const run = runs.find((one) => one.name === name);
+    if (run) return run;
+    const names = runs.map((one) => one.name).join(", ");
+    throw new DeltafitError("usage-invalid", `--only: expected ${names}, found ${JSON.stringify(name)}.`);
+  });
 }
 
 export function spread(values: readonly number[]): Spread {

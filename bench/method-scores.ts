@@ -2,10 +2,13 @@
  * @file Trains an encoder for classification with every method, and with PEFT's where it has the same one, under one
  * budget of updates, and prints the scores side by side.
  *
- *     npx tsx bench/method-scores.ts --model FOLDER --data train.tsv --eval-data dev.tsv [--steps 200] [--peers]
+ *     npx tsx bench/method-scores.ts --model FOLDER --data train.tsv --eval-data dev.tsv [--steps 200] [--only NAME,NAME]
+ *       [--peers [--no-header]]
  */
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { DeltafitError } from "../src/errors.ts";
+import { chosenByName } from "./measure.ts";
 import { deltafitMain, peersPython, repositoryRoot, runForJson } from "./peers/python.ts";
 
 interface Row {
@@ -65,7 +68,7 @@ const rows: readonly Row[] = [
   {
     name: "VB-LoRA",
     learningRate: 1e-2,
-    flags: ["--method", "vblora", "--rank", "4", ...onTargets],
+    flags: ["--method", "vblora", "--rank", "4", "--vector-length", "128", ...onTargets],
     peft: { peft_type: "VBLORA", r: 4, num_vectors: 256, vector_length: 128, target_modules: targets },
   },
   {
@@ -154,9 +157,23 @@ const { values } = parseArgs({
     "no-header": { type: "boolean", default: false },
   },
 });
-const { model = "", data = "", "eval-data": evaluation = "", steps, only, peers, threads } = values;
+const { steps, only, peers, threads } = values;
+const needed = (name: "model" | "data" | "eval-data"): string => {
+  const value = values[name];
+  if (value === undefined) throw new DeltafitError("usage-invalid", `--${name} is needed.`);
+  return value;
+};
 const common = [
-  ...["--model", model, "--data", data, "--eval-data", evaluation, "--steps", steps],
+  ...[
+    "--model",
+    needed("model"),
+    "--data",
+    needed("data"),
+    "--eval-data",
+    needed("eval-data"),
+    "--steps",
+    steps,
+  ],
   ...["--batch-size", values["batch-size"], "--sequence-length", "64", "--warmup", "0.06"],
   ...(threads === undefined ? [] : ["--threads", threads]),
 ];
@@ -164,8 +181,7 @@ const accuracyOf = ({ evaluations }: Result): string =>
   `${(100 * (evaluations.at(-1)?.metrics.accuracy ?? NaN)).toFixed(1)} %`;
 
 console.log("| method | learning rate | parameters | deltafit | PEFT |\n| --- | --- | --- | --- | --- |");
-for (const { name, learningRate, flags, peft } of rows) {
-  if (only !== undefined && !only.split(",").includes(name)) continue;
+for (const { name, learningRate, flags, peft } of chosenByName(rows, only)) {
   const rate = ["--learning-rate", String(learningRate)];
   const own = resultSchema.parse(
     runForJson(process.execPath, [

@@ -6,10 +6,10 @@
  */
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { DeltafitError } from "../src/errors.ts";
 import {
   checkedFlags,
   checkedResult,
+  chosenByName,
   describeMachine,
   describeVersions,
   machine,
@@ -70,16 +70,6 @@ function readFlags() {
 }
 type Flags = ReturnType<typeof readFlags>;
 
-function chosen(only: string | undefined): readonly Workload[] {
-  if (only === undefined) return workloads;
-  return only.split(",").map((name) => {
-    const workload = workloads.find((one) => one.name === name);
-    if (workload) return workload;
-    const names = workloads.map((one) => one.name).join(", ");
-    throw new DeltafitError("usage-invalid", `--only: expected ${names}, found ${JSON.stringify(name)}.`);
-  });
-}
-
 function measure(workload: Workload, flags: Flags) {
   const { name, shape, batchSize, sequenceLength } = workload;
   process.stderr.write(`${name}\n`);
@@ -93,7 +83,7 @@ function measure(workload: Workload, flags: Flags) {
 }
 
 function bench(flags: Flags) {
-  const results = chosen(flags.only).map((workload) => measure(workload, flags));
+  const results = chosenByName(workloads, flags.only).map((workload) => measure(workload, flags));
   return { date: new Date().toISOString(), machine: machine(), versions: ownVersions(), results };
 }
 

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { median } from "../../src/cli/median.ts";
 import { DeltafitError } from "../../src/errors.ts";
 import {
   checkedFlags,
@@ -16,7 +17,6 @@ import {
   describeMachine,
   describeVersions,
   machine,
-  median,
   ownVersions,
   pairedRatio,
   positiveInteger,

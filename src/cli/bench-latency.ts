@@ -16,6 +16,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { optional, wholeNumber, wholeNumbers, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
+import { median } from "./median.ts";
 import { findModel, openAdaptedModel, openModel } from "./model.ts";
 import { randomTokens } from "./random-tokens.ts";
 import { adapterFlags, modelFlags, randomWeightsFlags, threadFlags } from "./shared-flags.ts";
@@ -135,12 +136,6 @@ function summariesOf(measured: readonly Latency[]): Summary[] {
         : null,
     };
   });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
 }
 
 function tableOf(

@@ -14,6 +14,7 @@ import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
+import { median } from "./median.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
 import { createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
 import { findModel, openModel } from "./model.ts";
@@ -154,11 +155,9 @@ function summaryOf(
   facts: Readonly<Record<string, number>>,
 ): CommandResult {
   const all = steps.slice(-repeat).map(({ milliseconds }) => milliseconds);
-  const sorted = all.toSorted((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  const median = ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
-  const tokensPerSecond = (batchSize * sequenceLength) / (median / 1000);
-  const stepMilliseconds = { median, min: sorted[0] ?? NaN, all };
+  const middle = median(all);
+  const tokensPerSecond = (batchSize * sequenceLength) / (middle / 1000);
+  const stepMilliseconds = { median: middle, min: Math.min(...all), all };
   const memory = peakMemoryBytes();
   return {
     json: {
@@ -169,7 +168,7 @@ function summaryOf(
       losses: steps.map(({ loss }) => loss),
     },
     text: [
-      `${tokensPerSecond.toFixed(0)} tokens/s: ${median.toFixed(1)} ms a step of ${batchSize} x ${sequenceLength} tokens (median of ${repeat})`,
+      `${tokensPerSecond.toFixed(0)} tokens/s: ${middle.toFixed(1)} ms a step of ${batchSize} x ${sequenceLength} tokens (median of ${repeat})`,
       `${(100 * (facts["hostShare"] ?? 0)).toFixed(1)} % of it outside the runtime; first step done ${((facts["firstStepMilliseconds"] ?? 0) / 1000).toFixed(2)} s after the process started`,
       `at most ${(memory / 1e6).toFixed(0)} MB of memory, ${facts["graphNodes"] ?? 0} nodes in the graph`,
     ].join("\n"),
