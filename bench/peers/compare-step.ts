@@ -23,6 +23,7 @@ import {
   spread,
 } from "../measure.ts";
 import type { Spread } from "../measure.ts";
+import { configWithoutDropout } from "./model-dropout.ts";
 import { deltafitMain, peersPython, repositoryRoot, runForJson } from "./python.ts";
 
 const help = `usage: tsx bench/peers/compare-step.ts [flags]
@@ -39,6 +40,7 @@ const help = `usage: tsx bench/peers/compare-step.ts [flags]
   --dtype D                  PEFT's base: float32 or bfloat16 (default float32)
   --compile                  PEFT under torch.compile
   --gradient-checkpointing   PEFT recomputes each layer in the backward pass
+  --model-dropout            both sides keep the config's dropout (default: neither has any)
   --json                     one JSON object instead of the table`;
 
 /** What fits a `model_type` where the common `q_proj,v_proj` and causal-lm do not. */
@@ -86,6 +88,7 @@ function readFlags() {
       dtype: { type: "string", default: "float32" },
       compile: flag,
       "gradient-checkpointing": flag,
+      "model-dropout": flag,
       json: { type: "boolean", default: false },
       help: flag,
     },
@@ -113,6 +116,7 @@ function settingsFrom(flags: Flags): Settings {
   const { model_type: modelType } = z
     .looseObject({ model_type: z.string() })
     .parse(readJson(join(repositoryRoot, path)));
+  const ownPath = flags["model-dropout"] === true ? path : configWithoutDropout(join(repositoryRoot, path));
   const fitting = defaultsByModelType[modelType] ?? { targets: "q_proj,v_proj", task: "causal-lm" };
   const task = flags.task ?? fitting.task;
   const shared = [
@@ -126,7 +130,7 @@ function settingsFrom(flags: Flags): Settings {
     rounds: positiveInteger("rounds", flags.rounds),
     repeat: positiveInteger("repeat", flags.repeat),
     deltafitArguments: [
-      ...["bench", "step", "--model", path, "--random-weights", "0", "--method", "lora", ...shared],
+      ...["bench", "step", "--model", ownPath, "--random-weights", "0", "--method", "lora", ...shared],
       ...(task === "causal-lm" ? [] : ["--task", task]),
       ...["--storage", flags.storage],
       ...(flags.compute === undefined ? [] : ["--compute", flags.compute]),
@@ -137,6 +141,7 @@ function settingsFrom(flags: Flags): Settings {
       ...["--config", path, "--task", task, ...shared, "--dtype", flags.dtype],
       ...(flags.compile === true ? ["--compile"] : []),
       ...(flags["gradient-checkpointing"] === true ? ["--gradient-checkpointing"] : []),
+      ...(flags["model-dropout"] === true ? ["--model-dropout"] : []),
     ],
     json: flags.json,
   };
