@@ -28,12 +28,14 @@ import {
   spread,
 } from "../measure.ts";
 import type { Spread } from "../measure.ts";
+import { withoutDropout } from "./model-dropout.ts";
 import { peersPython, repositoryRoot, runForJson } from "./python.ts";
 
 const help = `usage: tsx bench/peers/compare-examples.ts --data FILE --tokenizer FOLDER [flags]
   --data FILE           examples that deltafit reads, with prompts and answers
   --tokenizer FOLDER    a folder with tokenizer.json
   --shape NAME          a file of bench/shapes without .json (default smollm2-135m)
+  --compute C           deltafit's products: float32 or int8 (default float32)
   --dtypes A,B          PEFT's bases: float32, bfloat16 (default bfloat16,float32)
   --rounds N            processes of each side (default 3)
   --steps N             timed steps a process, after one that is not (default 5)
@@ -64,6 +66,7 @@ function readFlags() {
       data: text,
       tokenizer: text,
       shape: { type: "string", default: "smollm2-135m" },
+      compute: { type: "string", default: "float32" },
       dtypes: { type: "string", default: "bfloat16,float32" },
       rounds: { type: "string", default: "3" },
       steps: { type: "string", default: "5" },
@@ -114,10 +117,15 @@ function writeInputs(flags: Flags, folder: string) {
   const write = (name: string, value: unknown): void => {
     writeFileSync(path(name), JSON.stringify(value));
   };
-  write("config.json", { ...shape, vocab_size: vocabularySize });
+  write("config.json", { ...withoutDropout(shape), vocab_size: vocabularySize });
   const common = { config, batchSize, steps, sequenceLength, rank, targets: ["q_proj", "v_proj"], threads };
   const pick = ({ inputIds, labels }: TokenLabelledExample) => ({ inputIds, labels });
-  write("settings.json", { ...common, pack: !flags["no-pack"], examples: examples.map(pick) });
+  write("settings.json", {
+    ...common,
+    compute: flags.compute,
+    pack: !flags["no-pack"],
+    examples: examples.map(pick),
+  });
   const order = batchOrder(examples.length, { batchSize, epoch: 0, seed: 0 }).slice(0, steps);
   const batches = order.map((batch) => batch.flatMap((index) => examples[index] ?? []).map(pick));
   write("batches.json", { batches });

@@ -17,13 +17,15 @@ const settingsSchema = z.strictObject({
   rank: z.int(),
   targets: z.array(z.string()),
   pack: z.boolean(),
+  compute: z.enum(["float32", "int8"]),
   threads: z.int().nullable(),
 });
 
 const [path = ""] = process.argv.slice(2);
 const settings = settingsSchema.parse(JSON.parse(readFileSync(path, "utf8")));
-const { config, examples, batchSize, steps, sequenceLength, rank, targets, pack, threads } = settings;
-const base = await openBase({ path: config, name: "shape", task: "causal-lm", randomWeights: 0 });
+const { config, examples, batchSize, steps, sequenceLength, rank, targets, pack, compute, threads } =
+  settings;
+const base = await openBase({ path: config, name: "shape", task: "causal-lm", randomWeights: 0, compute });
 const configuration = { ...loraDefaults, rank, alpha: 2 * rank, targets };
 const stepMilliseconds: number[] = [];
 let startMs = 0;

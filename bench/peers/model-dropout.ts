@@ -12,6 +12,11 @@ const dropoutNames = [
   ...["resid_pdrop", "seq_classif_dropout", "summary_first_dropout"],
 ];
 
+/** A configuration in which all dropout is zero. */
+export function withoutDropout(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return { ...config, ...Object.fromEntries(dropoutNames.map((name) => [name, 0])) };
+}
+
 /** Writes a copy of a config.json in which all dropout is zero, and removes it when the process ends. */
 export function configWithoutDropout(path: string): string {
   const config = z.record(z.string(), z.unknown()).parse(readJson(path));
@@ -20,7 +25,6 @@ export function configWithoutDropout(path: string): string {
     rmSync(folder, { recursive: true, force: true });
   });
   const copy = join(folder, "config.json");
-  const zeros = Object.fromEntries(dropoutNames.map((name) => [name, 0]));
-  writeFileSync(copy, JSON.stringify({ ...config, ...zeros }));
+  writeFileSync(copy, JSON.stringify(withoutDropout(config)));
   return copy;
 }
