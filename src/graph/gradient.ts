@@ -25,10 +25,34 @@ export function gradient(
 ): (Value | undefined)[] {
   if (loss.shape.length !== 0 || loss.dtype !== "float32")
     throw internalError(`only a float32 scalar has a gradient, not ${loss.dtype}[${loss.shape.join()}].`);
-  const { nodes } = graphOf([{ name: "loss", value: loss }]);
+  return pullBack(builder, [{ value: loss, gradient: builder.scalar(1) }], variables, segments);
+}
+
+/** A value of which the gradient is known. */
+export interface Seed {
+  readonly value: Value;
+  readonly gradient: Value;
+}
+
+/**
+ * Gradients with respect to values, of a scalar whose gradients with respect to others are known.
+ * @param seeds these, none of which depends on the scalar through another; a variable among them has this much already.
+ */
+export function pullBack(
+  builder: GraphBuilder,
+  seeds: readonly Seed[],
+  variables: readonly Value[],
+  segments: readonly Segment[] = [],
+): (Value | undefined)[] {
+  const { nodes } = graphOf(seeds.map(({ value }, index) => ({ name: String(index), value })));
   const variableSet = new Set(variables);
   const dependent = findDependent(nodes, variableSet);
-  const contributions = new Map<Value, Value[]>([[loss, [builder.scalar(1)]]]);
+  const contributions = new Map<Value, Value[]>();
+  for (const { value, gradient: known } of seeds) {
+    const list = contributions.get(value);
+    if (list) list.push(known);
+    else contributions.set(value, [known]);
+  }
   const gradientOf = (value: Value) => accumulate(builder, contributions.get(value));
   const recomputed = recomputation(builder, nodes, segments, gradientOf);
   for (const node of nodes.toReversed()) {
@@ -86,7 +110,7 @@ function applyRule<K extends OperationName>(
 }
 
 /** The sum of what reaches a value. A plain matrix product adds the rest as its third input, which saves a pass. */
-function accumulate(builder: GraphBuilder, parts: readonly Value[] | undefined): Value | undefined {
+export function accumulate(builder: GraphBuilder, parts: readonly Value[] | undefined): Value | undefined {
   let sum: Value | undefined;
   for (const part of parts ?? []) {
     if (sum === undefined) sum = part;

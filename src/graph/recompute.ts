@@ -89,14 +89,17 @@ function copySegment(
 }
 
 /**
- * x once a gradient is there: x plus zero times an element of it. Without this the runtime would find the copies
- * equal to the nodes they copy and keep the results of the forward pass after all.
+ * x once other float32 values are there: x plus zero times an element of each. Without this the runtime would find
+ * copies equal to the nodes they copy and keep the results of the forward pass after all, or begin with x too early.
  */
-function after(builder: GraphBuilder, x: Value, gradient: Value): Value {
-  const element = gradient.shape.reduce<Value>(
-    (value, _extent, axis) => builder.slice(value, axis, 0, 1),
-    gradient,
-  );
-  const zero = builder.multiply(builder.reshape(element, [1]), builder.scalar(0));
-  return builder.add(x, zero);
+export function after(builder: GraphBuilder, x: Value, ...others: readonly Value[]): Value {
+  const elements = others.map((other) => {
+    const element = other.shape.reduce<Value>(
+      (value, _extent, axis) => builder.slice(value, axis, 0, 1),
+      other,
+    );
+    return builder.reshape(element, [1]);
+  });
+  const sum = elements.reduce((total, element) => builder.add(total, element));
+  return builder.add(x, builder.multiply(sum, builder.scalar(0)));
 }

@@ -11,10 +11,10 @@ import type { ForwardObserver } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
-import { lossAndGradient, startPass } from "./pass.ts";
+import { lossAndGradient, lossAndGradientInTurn, startPass } from "./pass.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
 import type { TakenPositions } from "../methods/forward-pass.ts";
-import { lossChunksOf, lossOf } from "./losses.ts";
+import { lossChunksOf, lossOf, lossPartsOf } from "./losses.ts";
 import type { LossOptions } from "./losses.ts";
 import type { Pass, TaskAdapter } from "./pass.ts";
 
@@ -54,7 +54,10 @@ export interface TaskGraph {
 /** Outputs "loss" (summed over supervised tokens or rows) and "gradient" (flat, of that sum). */
 export function buildTrainingGraph(options: TaskGraphOptions): TaskGraph {
   const pass = startTask(options, true);
-  return pass.finish(lossAndGradient(pass, lossOf(pass, pass.loss)));
+  const parts = lossPartsOf(pass, pass.loss);
+  return pass.finish(
+    parts.length === 1 ? lossAndGradient(pass, lossOf(pass, pass.loss)) : lossAndGradientInTurn(pass, parts),
+  );
 }
 
 /**

@@ -9,6 +9,7 @@ import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
 import { predictsTokens } from "../models/forward.ts";
 import type { ForwardContext, Model } from "../models/forward.ts";
+import type { LossPart } from "./pass.ts";
 
 /** Names of the inputs that a task's loss adds. */
 export const lossInputNames = {
@@ -65,6 +66,19 @@ export function lossOf(pass: LossPass, options: LossOptions, extra?: GraphOutput
   }
 }
 
+/** The summed loss in the parts that its logits over the vocabulary are made in; one where a task has no such logits. */
+export function lossPartsOf(pass: LossPass, options: LossOptions): LossPart[] {
+  if (!predictsTokens(options.settings.task))
+    return [{ input: pass.hidden, lossOf: (hidden) => lossOf({ ...pass, hidden }, options) }];
+  return Array.from({ length: options.lossChunks }, (_, chunk) => {
+    const { rows, targets } = supervised(pass, chunk);
+    return {
+      input: rows,
+      lossOf: (input) => pass.builder.sumAll(tokenLosses(pass, options, input, targets).losses),
+    };
+  });
+}
+
 /** The supervised rows of the hidden states, and their targets. */
 function supervised({ builder, hidden }: LossPass, chunk: number): { rows: Value; targets: Value } {
   const places = builder.input(lossInputNames.rows(chunk), "int64", [`rows${chunk}`]);
@@ -72,17 +86,12 @@ function supervised({ builder, hidden }: LossPass, chunk: number): { rows: Value
   return { rows: builder.gather(hidden, places, true), targets };
 }
 
-function vocabularyLoss(
-  pass: LossPass,
-  { model, settings, lossChunks }: LossOptions,
-  extra?: GraphOutput[],
-): Value {
-  const { builder, context } = pass;
+function vocabularyLoss(pass: LossPass, options: LossOptions, extra?: GraphOutput[]): Value {
+  const { builder } = pass;
   const sum = (values: readonly Value[]) => values.reduce((a, b) => builder.add(a, b));
-  const parts = Array.from({ length: lossChunks }, (_, chunk) => {
+  const parts = Array.from({ length: options.lossChunks }, (_, chunk) => {
     const { rows, targets } = supervised(pass, chunk);
-    const logits = headOutput(model, settings, context, rows);
-    const losses = builder.softmaxCrossEntropyLoss(logits, targets);
+    const { logits, losses } = tokenLosses(pass, options, rows, targets);
     return {
       loss: builder.sumAll(losses),
       correct: extra ? countCorrect(builder, logits, losses) : undefined,
@@ -90,6 +99,17 @@ function vocabularyLoss(
   });
   extra?.push({ name: "correct", value: sum(parts.flatMap((part) => part.correct ?? [])) });
   return sum(parts.map(({ loss }) => loss));
+}
+
+/** The loss of each row of hidden states. */
+function tokenLosses(
+  { builder, context }: LossPass,
+  { model, settings }: LossOptions,
+  rows: Value,
+  targets: Value,
+): { readonly logits: Value; readonly losses: Value } {
+  const logits = headOutput(model, settings, context, rows);
+  return { logits, losses: builder.softmaxCrossEntropyLoss(logits, targets) };
 }
 
 function tokenLabelLoss(pass: LossPass, { model, settings }: LossOptions, extra?: GraphOutput[]): Value {

@@ -4,8 +4,10 @@
  */
 import { internalError } from "../errors.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { gradient } from "../graph/gradient.ts";
+import { accumulate, gradient, pullBack } from "../graph/gradient.ts";
+import type { Seed } from "../graph/gradient.ts";
 import type { GraphOutput, Value } from "../graph/graph.ts";
+import { after } from "../graph/recompute.ts";
 import type { Segment } from "../graph/recompute.ts";
 import { constantValue } from "../methods/constants.ts";
 import type { BoundMethod } from "../methods/contract.ts";
@@ -128,15 +130,65 @@ export function startPass({
   return { builder, context, layout, frozenLayouts, trained, segments };
 }
 
+type DifferentiatedPass = Pick<Pass, "builder" | "layout" | "trained" | "segments">;
+
 /** The outputs "loss" and "gradient": a summed loss, and its gradient as one flat vector in the layout's order. */
-export function lossAndGradient(
-  { builder, layout, trained, segments }: Pick<Pass, "builder" | "layout" | "trained" | "segments">,
-  loss: Value,
-): GraphOutput[] {
-  // Before they get their shapes: a method may reshape a parameter, which starts from here as well.
+export function lossAndGradient(pass: DifferentiatedPass, loss: Value): GraphOutput[] {
+  const variables = variablesOf(pass);
+  return outputsOf(pass, loss, gradient(pass.builder, loss, variables, pass.segments));
+}
+
+/** A part of a summed loss, and where it starts from in the forward pass. */
+export interface LossPart {
+  readonly input: Value;
+  readonly lossOf: (input: Value) => Value;
+}
+
+/**
+ * The same of a loss in parts, which begin one after the other: each with its backward pass down to its input before the
+ * next, so that what parts compute inside is never there twice.
+ */
+export function lossAndGradientInTurn(pass: DifferentiatedPass, parts: readonly LossPart[]): GraphOutput[] {
+  const { builder, segments } = pass;
+  const variables = variablesOf(pass);
+  const seeds: Seed[] = [];
+  let own: (Value | undefined)[] = variables.map(() => undefined);
+  let loss: Value | undefined;
+  let done: readonly Value[] = [];
+  for (const { input, lossOf } of parts) {
+    const started = done.length > 0 ? after(builder, input, ...done) : input;
+    const partLoss = lossOf(started);
+    const [slope, ...slopes] = gradient(builder, partLoss, [started, ...variables]);
+    own = own.map((sum, index) => accumulate(builder, present([sum, slopes[index]])));
+    loss = loss ? builder.add(loss, partLoss) : partLoss;
+    done = present([loss, slope, ...own]);
+    if (slope) seeds.push({ value: input, gradient: slope });
+  }
+  if (!loss) throw internalError("a loss has no parts.");
+  for (const [index, value] of variables.entries()) {
+    const known = own[index];
+    if (known) seeds.push({ value, gradient: known });
+  }
+  return outputsOf(pass, loss, pullBack(builder, seeds, variables, segments));
+}
+
+function present(values: readonly (Value | undefined)[]): Value[] {
+  return values.filter((value) => value !== undefined);
+}
+
+/** Before they get their shapes: a method may reshape a parameter, which starts from here as well. */
+function variablesOf({ layout, trained }: DifferentiatedPass): Value[] {
   const variables = layout.entries.map((entry) => trained(entry));
   if (variables.length === 0) throw internalError("there is nothing to train.");
-  const flat = gradient(builder, loss, variables, segments).map((value, index) => {
+  return variables;
+}
+
+function outputsOf(
+  { builder, layout }: DifferentiatedPass,
+  loss: Value,
+  gradients: readonly (Value | undefined)[],
+): GraphOutput[] {
+  const flat = gradients.map((value, index) => {
     const size = layout.entries[index]?.size ?? 0;
     return value ?? builder.expand(builder.scalar(0), [size]);
   });
