@@ -48,6 +48,7 @@ const classPrefixes: Readonly<Record<string, string>> = {
   gpt_neox: "GPTNeoX",
   llama: "Llama",
   mistral: "Mistral",
+  mixtral: "Mixtral",
   modernbert: "ModernBert",
   olmo2: "Olmo2",
   opt: "OPT",

@@ -10,6 +10,7 @@ import { overKeptWeights } from "../graph/stored-weights.ts";
 import { estimateMemory } from "../memory/estimate.ts";
 import type { MemoryBytes } from "../memory/estimate.ts";
 import type { BoundMethod } from "../methods/contract.ts";
+import { masksPadding } from "../models/forward.ts";
 import { buildTrainingGraph } from "../tasks/graphs.ts";
 import { partsOf } from "../training/objective.ts";
 import { adamWDefaults, buildUpdateGraph } from "../training/optimiser.ts";
@@ -45,7 +46,7 @@ export function estimateRun(run: RunShape): MemoryBytes {
   const parts = partsOf(model, length, batchSize, supervisedTokens);
   const { graph, layout } = buildTrainingGraph({
     ...{ model, settings, adapters, packed, recompute, ...parts },
-    padding: !model.causal,
+    padding: masksPadding(model),
   });
   const parameters = adapters.flatMap(({ method, trainable }) => (trainable ? method.parameters : []));
   const trained = new Set(parameters.map(({ key }) => key));

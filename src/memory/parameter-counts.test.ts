@@ -56,6 +56,16 @@ test("LoRA on GPT-3 as in the LoRA paper's table 4: 4.7 and 37.7 million of 175 
   expect(ranks.map(({ baseParameters }) => baseParameters)).toEqual([174_604_259_328, 174_604_259_328]);
 });
 
+test("Mixtral 8x7B as published: 46.7 billion, experts that a token does not see included", () => {
+  const counts = countsOf({ model_type: "mixtral" }, "causal-lm", "LORA", {
+    ...loraDefaults,
+    rank: 8,
+    targets: ["q_proj", "v_proj"],
+  });
+  expect(counts.baseParameters).toBe(46_702_792_704);
+  expect(counts.trainableParameters).toBe(32 * 8 * (4096 + 4096 + 4096 + 1024));
+});
+
 test("VeRA's two vectors a matrix as in the VeRA paper's table 1: 24.6 and 61.4 thousand at rank 256", () => {
   const vera = { ...veraDefaults, rank: 256, targets: ["query", "value"] };
   expect(countsOf(robertaBase, "classification", "VERA", vera).trainableParameters).toBe(

@@ -75,6 +75,8 @@ export interface ForwardObserver {
   parameter?(parameter: BaseParameter): void;
   /** The hidden states that enter and leave a layer, of the sequence's own or of its source's. */
   layer?(path: string, input: Value, output: Value, isSource: boolean): void;
+  /** A loss of the model's own. */
+  loss?(loss: Value): void;
 }
 
 /** Positions in front of the tokens' own that methods take. */
@@ -319,5 +321,9 @@ class ForwardPass implements ForwardContext {
 
   zeroPadding(x: Value): Value {
     return this.#rows.zeroPadding(x);
+  }
+
+  addLoss(loss: Value): void {
+    this.#state.settings.observe?.loss?.(loss);
   }
 }

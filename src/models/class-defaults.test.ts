@@ -23,6 +23,7 @@ test("a configuration that only names an architecture is completed to transforme
       "gpt_neox: 44 layers of 6144, 50432 tokens",
       "llama: 32 layers of 4096, 32000 tokens",
       "mistral: 32 layers of 4096, 32000 tokens",
+      "mixtral: 32 layers of 4096, 32000 tokens",
       "modernbert: 22 layers of 768, 50368 tokens",
       "olmo2: 32 layers of 4096, 50304 tokens",
       "opt: 12 layers of 768, 50272 tokens",

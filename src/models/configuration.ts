@@ -57,6 +57,16 @@ export function requireDivisible(value: number, divisor: number, valueKey: strin
   );
 }
 
+/** @throws DeltafitError `config-invalid` where `value` is above `limit`. */
+export function requireAtMost(value: number, limit: number, valueKey: string, limitKey: string): void {
+  if (value <= limit) return;
+  throw new DeltafitError(
+    "config-invalid",
+    `config.json: "${valueKey}" is ${value}, but "${limitKey}" is ${limit}.`,
+    "Check both numbers.",
+  );
+}
+
 /** @throws DeltafitError `config-invalid` where a list over the layers is longer or shorter than there are layers. */
 export function requireLayerCount(found: number, layers: number, listKey: string, layersKey: string): void {
   if (found === layers) return;

@@ -174,6 +174,11 @@ export interface ForwardContext {
   meanTokens(x: Value): Value;
   /** x [tokens, hidden] with zeros in the rows of padding. */
   zeroPadding(x: Value): Value;
+  /**
+   * Adds a scalar to the mean loss of the tokens that a model is trained to predict. Other tasks, evaluation and modules
+   * of one's own, which return their loss, leave it out.
+   */
+  addLoss(loss: Value): void;
 }
 
 /** What a model is trained or evaluated for. */
@@ -192,6 +197,14 @@ export type TokenTask = "causal-lm" | "masked-lm" | "seq2seq-lm";
 
 export function predictsTokens(task: Task): task is TokenTask {
   return task === "causal-lm" || task === "masked-lm" || task === "seq2seq-lm";
+}
+
+/** Whether rows that are padded at their end need a mask: a causal model never looks there. */
+export function masksPadding({
+  causal,
+  countsTokens = false,
+}: Pick<Model, "causal" | "countsTokens">): boolean {
+  return !causal || countsTokens;
 }
 
 export interface EncoderDecoder {
@@ -218,6 +231,8 @@ export interface Model {
   readonly causal: boolean;
   /** Of a model that reads a source and writes a sequence of its own, which is causal. */
   readonly encoderDecoder?: EncoderDecoder | undefined;
+  /** Whether a loss of the model's own counts tokens: padding at a row's end must then be told apart as well. */
+  readonly countsTokens?: boolean | undefined;
   /** Standard deviation of new weights, from `initializer_range`. */
   readonly initialDeviation: number;
   readonly padTokenId: number | undefined;

@@ -13,6 +13,7 @@ import { gptNeox } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
 import { modernbert } from "./modernbert.ts";
 import { olmo2 } from "./olmo2.ts";
 import { opt } from "./opt.ts";
@@ -37,6 +38,7 @@ const table: ReadonlyMap<string, Architecture> = new Map(
     gptNeox,
     llama,
     mistral,
+    mixtral,
     modernbert,
     olmo2,
     opt,

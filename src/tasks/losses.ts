@@ -3,7 +3,7 @@
  * and with what, are inputs of the graph. Knows no model.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
-import { multiplyDimensions } from "../graph/dimension.ts";
+import { addDimensions, multiplyDimensions } from "../graph/dimension.ts";
 import type { GraphOutput, Value } from "../graph/graph.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
@@ -39,6 +39,8 @@ interface LossPass {
   readonly context: ForwardContext;
   /** Hidden states [tokens, hidden] of the body. */
   readonly hidden: Value;
+  /** Scalars that the model adds to the mean loss of the tokens it predicts. */
+  readonly losses: readonly Value[];
 }
 
 /** Into how many parts the logits of a task are cut: those over a vocabulary are large. */
@@ -94,11 +96,16 @@ function vocabularyLoss(pass: LossPass, options: LossOptions, extra?: GraphOutpu
     const { logits, losses } = tokenLosses(pass, options, rows, targets);
     return {
       loss: builder.sumAll(losses),
+      terms: rows.shape[0] ?? 0,
       correct: extra ? countCorrect(builder, logits, losses) : undefined,
     };
   });
   extra?.push({ name: "correct", value: sum(parts.flatMap((part) => part.correct ?? [])) });
-  return sum(parts.map(({ loss }) => loss));
+  const predicted = sum(parts.map(({ loss }) => loss));
+  // The caller divides the sum by the number of its terms, so what is added to the mean counts once for each.
+  const terms = () =>
+    builder.sumAll(builder.expand(builder.scalar(1), [addDimensions(...parts.map((part) => part.terms))]));
+  return pass.losses.reduce((all, own) => builder.add(all, builder.multiply(own, terms())), predicted);
 }
 
 /** The loss of each row of hidden states. */

@@ -60,6 +60,8 @@ export interface Pass {
   readonly frozenLayouts: ReadonlyMap<string, ParameterLayout>;
   /** The elements of a trained parameter in the vector: [size]. */
   readonly trained: (entry: LayoutEntry) => Value;
+  /** Scalars that the model adds to the mean loss. */
+  readonly losses: readonly Value[];
   /** Layers that the backward pass computes again. */
   readonly segments: readonly Segment[];
 }
@@ -111,6 +113,7 @@ export function startPass({
     };
   });
   const segments: Segment[] = [];
+  const losses: Value[] = [];
   const context = createForwardContext({
     builder,
     adapters: active,
@@ -125,9 +128,10 @@ export function startPass({
         observe?.layer?.(path, input, output, isSource);
         if (recompute) segments.push({ input, output });
       },
+      loss: (loss) => losses.push(loss),
     },
   });
-  return { builder, context, layout, frozenLayouts, trained, segments };
+  return { builder, context, layout, frozenLayouts, trained, losses, segments };
 }
 
 type DifferentiatedPass = Pick<Pass, "builder" | "layout" | "trained" | "segments">;

@@ -11,6 +11,7 @@ import type { WeightLocation } from "../runtime/session.ts";
 import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { isSixteenBit } from "../base/weight-storage.ts";
+import { masksPadding } from "../models/forward.ts";
 import type { Model } from "../models/forward.ts";
 import { moduleInputs } from "../base/own-module.ts";
 import type { ModuleBase } from "../base/own-module.ts";
@@ -92,8 +93,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
       ...frozen.map((adapter) => ({ ...adapter, trainable: false })),
       ...adapters.map((adapter) => ({ ...adapter, trainable: true })),
     ],
-    // Rows are padded at their end, where a causal model never looks.
-    padding: !model.causal,
+    padding: masksPadding(model),
     packed,
     recompute,
     ...partsOf(model, sequenceLength, batchSize, supervisedTokens),

@@ -173,7 +173,7 @@ export const methodRows = [
     configuration(base) {
       const { model } = base;
       const own = [...base.modules.linears.keys()].filter((path) =>
-        /down_proj|mlp\.c_proj|[0-9]\.output\.dense|\.wo$/.test(path),
+        /down_proj|\.w2$|mlp\.c_proj|[0-9]\.output\.dense|\.wo$/.test(path),
       );
       return { ...ia3Defaults, targets: defaultTargets("IA3", model.modelType), feedForward: own };
     },
@@ -182,6 +182,7 @@ export const methodRows = [
       const widths: Readonly<Record<string, number>> = {
         // Per layer: keys and values, and the input of the feed-forward block's second layer.
         llama: 2 * 4 + 12,
+        mixtral: 2 * 4 + 4 * 12,
         gpt2: 3 * hiddenSize + 4 * hiddenSize,
         // The attention's output layer matches "output.dense" as well.
         bert: 3 * hiddenSize + 12,
@@ -251,7 +252,7 @@ export const methodRows = [
           )
           .map(({ shape }) => shape[0] ?? NaN),
       ),
-    fits: ({ model_type: type }) => type !== "llama" && type !== "t5",
+    fits: ({ model_type: type }) => !["llama", "mixtral", "t5"].includes(String(type)),
   }),
   row({
     name: "the head only",

@@ -80,6 +80,21 @@ const architectures: readonly Architecture[] = [
     },
   },
   {
+    name: "mixtral",
+    task: "causal-lm",
+    configuration: {
+      ...common,
+      ...sizes,
+      model_type: "mixtral",
+      num_hidden_layers: 1,
+      num_key_value_heads: 1,
+      num_local_experts: 4,
+      num_experts_per_tok: 3,
+      output_router_logits: true,
+      router_aux_loss_coef: 0.2,
+    },
+  },
+  {
     name: "gpt2",
     task: "causal-lm",
     configuration: {

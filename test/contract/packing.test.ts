@@ -64,6 +64,10 @@ const configurations: Readonly<Record<string, Readonly<Record<string, unknown>>>
   gpt_neox: { ...sizes, rotary_pct: 0.5, attention_dropout: 0, hidden_dropout: 0 },
   llama: decoder,
   mistral: { ...decoder, sliding_window: 3 },
+  mixtral: {
+    ...{ ...decoder, sliding_window: 3, num_local_experts: 3, num_experts_per_tok: 2 },
+    ...{ output_router_logits: true, router_aux_loss_coef: 0.5 },
+  },
   modernbert: {
     ...{ ...sizes, local_attention: 4, global_attn_every_n_layers: 2, classifier_pooling: "mean" },
     ...{ attention_dropout: 0, embedding_dropout: 0, mlp_dropout: 0, classifier_dropout: 0 },

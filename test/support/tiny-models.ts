@@ -26,6 +26,19 @@ export const tinyConfigurations = {
     max_position_embeddings: 600,
   },
   gpt2: { ...common, model_type: "gpt2", vocab_size: 97, n_embd: 24, n_layer: 2, n_head: 3, n_positions: 40 },
+  mixtral: {
+    ...common,
+    model_type: "mixtral",
+    vocab_size: 97,
+    hidden_size: 16,
+    intermediate_size: 24,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    num_local_experts: 3,
+    output_router_logits: true,
+    max_position_embeddings: 600,
+  },
 } as const;
 
 /** Opens a tiny model for causal-lm; its weights depend on the configuration and `seed`. */

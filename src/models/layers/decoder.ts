@@ -94,6 +94,8 @@ export interface DecoderDesign {
   readonly feedForwardBias?: boolean;
   /** By default `hidden_act`. */
   readonly activation?: ActivationName;
+  /** Name of a layer's feed-forward module; "mlp" by default. */
+  readonly feedForwardModule?: string;
   /** By default `gatedFeedForward`. */
   readonly feedForward?: LayerPart<Value>;
   /** Dropout of what each sub-layer adds to the residual stream. */
@@ -192,7 +194,11 @@ function decoderLayer(context: ForwardContext, path: string, x: Value, settings:
       residual: input,
       output: norm(norms.attentionOutput, dropped(attended)),
     });
-    const fed = feedForward(context, `${path}.mlp`, norm(norms.feedForwardInput, middle));
+    const fed = feedForward(
+      context,
+      `${path}.${design.feedForwardModule ?? "mlp"}`,
+      norm(norms.feedForwardInput, middle),
+    );
     return context.sublayer({
       path,
       kind: "feed-forward",
