@@ -7,11 +7,13 @@ import { openBase } from "../../src/base/base.ts";
 import { withBaseChanges } from "../../src/base/changed-base.ts";
 import { DeltafitError } from "../../src/errors.ts";
 import { readJsonFile } from "../../src/files/json.ts";
+import { graphOf } from "../../src/graph/graph.ts";
 import { interpret } from "../../src/graph/interpret.ts";
 import { verify } from "../../src/graph/verify.ts";
 import { createGenerator } from "../../src/generation/generate.ts";
 import { constantFeeds } from "../../src/methods/constants.ts";
 import { createModel } from "../../src/models/index.ts";
+import { predictsTokens } from "../../src/models/forward.ts";
 import type { Task } from "../../src/models/forward.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
 import type { SessionOptions } from "../../src/runtime/session.ts";
@@ -19,7 +21,7 @@ import { feedsOf } from "../../src/tasks/feeds.ts";
 import type { TaskBatch } from "../../src/tasks/feeds.ts";
 import { buildEvaluationGraph, buildLogitsGraph } from "../../src/tasks/graphs.ts";
 import type { TaskGraph, TaskGraphOptions } from "../../src/tasks/graphs.ts";
-import { frozenInput, rowWeightInput, trainableInput } from "../../src/tasks/pass.ts";
+import { frozenInput, rowWeightInput, startPass, trainableInput } from "../../src/tasks/pass.ts";
 import { buildPenaltyGraph } from "../../src/tasks/penalty.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -84,7 +86,10 @@ export function computeMixedLogits(
   return run(base, adapters, batch, (options) => buildLogitsGraph(options), rowWeights);
 }
 
-/** The mean loss over supervised tokens or rows, outside of training. */
+/**
+ * The mean loss over supervised tokens or rows, without dropout, and what the model adds to it: in Python it is part of
+ * every loss.
+ */
 export async function computeLoss(
   base: Base,
   adapters: readonly Adapter[],
@@ -94,7 +99,18 @@ export async function computeLoss(
   const { outputs, count } = await run(base, adapters, batch, (options) =>
     buildEvaluationGraph({ ...options, lossChunks: 2 }),
   );
-  return Number(outputs["loss"]?.data[0]) / count;
+  const mean = Number(outputs["loss"]?.data[0]) / count;
+  if (!predictsTokens(base.settings.task) || base.model.countsTokens !== true) return mean;
+  const added = await run(base, adapters, batch, buildAddedLossGraph);
+  return mean + Number(added.outputs["loss"]?.data[0]);
+}
+
+/** Output "loss": what the model adds to the mean loss of the tokens it predicts. */
+function buildAddedLossGraph(options: TaskGraphOptions): TaskGraph {
+  const pass = startPass({ ...options, training: false });
+  options.model.encode(pass.context);
+  const value = pass.losses.reduce((a, b) => pass.builder.add(a, b));
+  return { ...buildEvaluationGraph(options), graph: graphOf([{ name: "loss", value }]) };
 }
 
 /** The terms that an adapter's method adds to the loss: in Python they are part of every loss. */

@@ -183,6 +183,9 @@ def model_table():
             "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
             "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}),
         "mistral": (CAUSAL, "MistralConfig", decoder(sliding_window=pick(5, 4))),
+        "mixtral": (CAUSAL, "MixtralConfig", decoder(intermediate_size=pick(24, 16), num_local_experts=pick(4, 3), num_experts_per_tok=2,
+                    sliding_window=pick(None, 5), output_router_logits=pick(True, False),
+                    router_aux_loss_coef=0.1)),
         "qwen2": (CAUSAL, "Qwen2Config", decoder(tie_word_embeddings=pick(True, False))),
         "qwen3": (CAUSAL, "Qwen3Config", decoder(head_dim=16)),
         "gemma2": (CAUSAL, "Gemma2Config", decoder(head_dim=12, layer_types=alternating, sliding_window=5,
@@ -280,19 +283,61 @@ def build_model(name):
     task, config_class, args = model_table()[name]
     torch.manual_seed(subseed(name))
     config = getattr(tf, config_class)(**args)
-    model = auto_class(task).from_config(config, attn_implementation="eager")
+    # The grouped product of experts has no double precision.
+    experts = {"experts_implementation": "eager"} if config_class == "MixtralConfig" else {}
+    model = auto_class(task).from_config(config, attn_implementation="eager", **experts)
     randomise_model(model, name)
     return task, model.float().eval()
 
 
 def load_base(name, **kwargs):
     """The saved base model; the generator runs inside the output directory, so that paths stay relative."""
-    task = model_table()[name][0]
+    task, config_class, _ = model_table()[name]
+    if config_class == "MixtralConfig":
+        kwargs["experts_implementation"] = "eager"
     model = auto_class(task).from_pretrained(f"models/{name}", attn_implementation="eager", dtype=torch.float32,
                                              **kwargs)
     model.config._name_or_path = f"models/{name}"
     model.name_or_path = f"models/{name}"
     return model.eval()
+
+
+def experts_apart(model):
+    """
+    Mixtral with the modules of its checkpoints, block_sparse_moe.experts.N.w1, w2, w3, as transformers 4 had them and adapters
+    name them; transformers 5 keeps the experts of a layer in two tensors, of which PEFT adapts only all at once.
+    """
+    from torch import nn
+
+    def linear(weight):
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        layer.weight.data.copy_(weight)
+        return layer
+
+    class Experts(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.gate, self.activation = block.gate, block.experts.act_fn
+            fused = zip(block.experts.gate_up_proj, block.experts.down_proj)
+            self.experts = nn.ModuleList(
+                nn.ModuleDict(dict(zip(("w1", "w3", "w2"), map(linear, (*both.chunk(2), down))))) for both, down in fused)
+
+        def forward(self, x):
+            rows = x.reshape(-1, x.shape[-1])
+            _, weights, chosen = self.gate(rows)
+            out = torch.zeros_like(rows)
+            for number, e in enumerate(self.experts):
+                factor = (weights * (chosen == number)).sum(-1, keepdim=True)
+                out = out + factor * e["w2"](self.activation(e["w1"](rows)) * e["w3"](rows))
+            return out.reshape(x.shape)
+
+    for layer in model.model.layers:
+        block = Experts(layer.mlp)
+        del layer.mlp
+        layer.block_sparse_moe = block
+        object.__setattr__(layer, "mlp", block.forward)
+    model.config.model_type = "mixtral_apart"  # no name that PEFT knows: it would look for the fused tensors
+    return model
 
 
 def make_batch(name, key):
@@ -375,8 +420,14 @@ def greedy(model, prompt, pad, new_tokens=12):
                               bos_token_id=None, output_scores=True, return_dict_in_generate=True)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.generation_config.eos_token_id = None
+    # The balance loss of transformers cannot be computed where a step sees one token and the mask all of them.
+    routed = getattr(base.config, "output_router_logits", False)
+    if routed:
+        base.config.output_router_logits = False
     with torch.no_grad():
         out = model.generate(**prompt, generation_config=config)
+    if routed:
+        base.config.output_router_logits = True
     top = torch.stack(out.scores, 1).topk(2).values
     return {"generated": out.sequences[:, -new_tokens:], "generated_margins": top[..., 0] - top[..., 1]}
 
@@ -476,6 +527,7 @@ def method_table():
 
     options: convert (also save the PiSSA/OLoRA to LoRA conversion), std (noise added to every trainable parameter; 0 keeps PEFT's initial values), optimiser, note,
     trainable (also store the trainable parameters by full name, for methods whose adapter file cannot restore them),
+    experts_apart (the experts of a layer as modules: PEFT then loads the adapter onto the fused tensors all the same),
     base_changes (the initialisation rewrites base weights: store them), hook (called each step after the optimiser).
     """
     r, alpha = pick(4, 6), pick(8, 9)
@@ -530,6 +582,8 @@ def method_table():
         "electra_cls-lora": lora("electra_cls", ["query", "value"], seq_cls),
         "llama_cls-lora": lora("llama_cls", qv, seq_cls),
         "gpt2_cls-lora": lora("gpt2_cls", ["c_attn"], seq_cls, **fan),
+        "mixtral-lora": lora("mixtral", qv),
+        "mixtral-lora-experts": lora("mixtral", ["q_proj", "v_proj", "w1", "w2", "w3"], opts=dict(experts_apart=True)),
         "t5-lora": lora("t5", ["q", "v"], dict(task_type="SEQ_2_SEQ_LM")),
         # --- LoRA options
         "llama-rslora": lora("llama", use_rslora=True),
@@ -828,7 +882,8 @@ def build_adapted(name, spec):
     """(model with adapter, untouched base)"""
     import peft
 
-    base = load_base(spec["base"])
+    prepare = experts_apart if spec.get("experts_apart") else lambda model: model
+    base = prepare(load_base(spec["base"]))
     std = spec.get("std", 0.12)
     torch.manual_seed(subseed(f"inject/{name}"))
     if "subset" in spec:
@@ -836,7 +891,7 @@ def build_adapted(name, spec):
         for pname, p in model.named_parameters():
             p.requires_grad_(re.match(spec["subset"], pname) is not None)
     else:
-        model = peft.get_peft_model(load_base(spec["base"]), peft_config(spec))
+        model = peft.get_peft_model(prepare(load_base(spec["base"])), peft_config(spec))
         for cfg in model.peft_config.values():
             cfg.base_model_name_or_path = f"models/{spec['base']}"
     perturb(model, name, std)
