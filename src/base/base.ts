@@ -23,7 +23,8 @@ import { keyedGenerator } from "./initial-values.ts";
 import { contentKey, prepareWeights } from "./prepared-weights.ts";
 import { randomWeights } from "./random-weights.ts";
 import { storeMatrices } from "./stored-matrices.ts";
-import type { Compute, Storage } from "./weight-storage.ts";
+import { isSixteenBit, sixteenBitTypeOf } from "./weight-storage.ts";
+import type { Compute, SixteenBitType, Storage } from "./weight-storage.ts";
 
 /** A base model, opened for a task. */
 export interface Base {
@@ -41,6 +42,8 @@ export interface Base {
   readonly newParameters: readonly string[];
   /** How frozen matrices are kept. */
   readonly storage: Storage;
+  /** The type of 16 bits that a stored tensor comes in: random weights in their configuration's. */
+  readonly tableType: (stored: string) => SixteenBitType | undefined;
   /** How products with them are computed. */
   readonly compute: Compute;
   /** Where a stored tensor lies: float32 values, or those of the form that the storage keeps it in. */
@@ -91,7 +94,11 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   if (weightSeed !== undefined) {
     const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
     const { storage = "float32" } = options;
-    const matrices = await storeMatrices(modules, storage, compute, { key: () => prepared.key, read: (stored) => prepared.read(stored) });
+    const matrices = await storeMatrices(modules, storage, compute, {
+      key: () => prepared.key,
+      read: (stored) => prepared.read(stored),
+      tableType: shape.tableType,
+    });
     const read = (given: string) => prepared.read(storedOf(given));
     return {
       ...common,
@@ -110,10 +117,15 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   const { nameOf, newParameters } = matchCheckpoint(checkpoint, model, modules);
   const missing = new Map(newParameters.map((parameter) => [parameter.stored, parameter]));
   const storage = options.storage ?? storageOf(checkpoint);
+  const tableType = (stored: string) => {
+    const type = checkpoint.tensors.get(nameOf(stored))?.dtype ?? "";
+    return isSixteenBit(type) ? type : undefined;
+  };
   const matrices = await storeMatrices(modules, storage, compute, {
     key: (stored) => contentKey("source", checkpoint, stored.map(nameOf)),
     read: (stored) => checkpoint.readFloat32(nameOf(stored)),
     has: (stored) => !missing.has(stored),
+    tableType,
     fourBit: (stored) => checkpoint.fourBit.get(nameOf(stored)),
     sixteenBit(stored, type) {
       const tensor = checkpoint.tensors.get(nameOf(stored));
@@ -129,6 +141,7 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   };
   return {
     ...common,
+    tableType,
     storage,
     folder: path,
     newParameters: newParameters.map((parameter) => parameter.name),
@@ -151,7 +164,7 @@ function storageOf({ fourBit }: FourBitCheckpoint): Storage {
 const fixedLabelCounts: Readonly<Partial<Record<Task, number>>> = { regression: 1, "question-answering": 2 };
 
 /** What a configuration says of a model, before any weights: what `openBase` opens, and what counts and estimates need. */
-export type BaseShape = Pick<Base, "configuration" | "model" | "settings" | "modules" | "labels">;
+export type BaseShape = Pick<Base, "configuration" | "model" | "settings" | "modules" | "labels" | "tableType">;
 
 /**
  * Reads the configuration of a model without weights: sizes that it leaves out are those of transformers' class.
@@ -185,7 +198,8 @@ export function shapeOf(
     task,
     labelCount: fixedLabelCounts[task] ?? labelCount ?? labelCountOf(configuration) ?? 2,
   };
-  return { configuration, model, settings, modules: surveyModel(model, settings), labels };
+  const tableType = () => sixteenBitTypeOf(configuration);
+  return { configuration, model, settings, modules: surveyModel(model, settings), labels, tableType };
 }
 
 const configurationSchema = z.record(z.string(), z.unknown());

@@ -7,8 +7,8 @@ import type { ModuleTable } from "../methods/contract.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { prepareForms } from "./prepared-forms.ts";
 import type { FormedMatrix } from "./prepared-forms.ts";
-import { arraysOf, formOf, productMatrices, roundTo, storableMatrices } from "./weight-storage.ts";
-import type { Compute, StorableMatrix, Storage } from "./weight-storage.ts";
+import { arraysOf, isSixteenBit, productMatrices, roundTo, storableMatrices } from "./weight-storage.ts";
+import type { Compute, SixteenBitType, StorableMatrix, Storage } from "./weight-storage.ts";
 
 /** Where the numbers of matrices come from. */
 export interface MatrixSource {
@@ -20,7 +20,9 @@ export interface MatrixSource {
   /** A matrix that is there in four bits. */
   readonly fourBit?: (stored: string) => FourBitTensor | undefined;
   /** A tensor that is there in 16 bits of the given type. */
-  readonly sixteenBit?: (stored: string, type: "bfloat16" | "float16") => WeightLocation | undefined;
+  readonly sixteenBit?: (stored: string, type: SixteenBitType) => WeightLocation | undefined;
+  /** The type of 16 bits that a tensor comes in. */
+  readonly tableType: (stored: string) => SixteenBitType | undefined;
 }
 
 /** Matrices in their forms, by stored names. */
@@ -43,13 +45,11 @@ export async function storeMatrices(
   const isThere = ({ stored }: { readonly stored: string }) => source.has?.(stored) ?? true;
   const direct = new Map<string, WeightLocation>();
   const formed = new Map<string, FormedMatrix>();
-  for (const matrix of storableMatrices(modules, storage).filter(isThere)) {
-    const { stored } = matrix;
-    const asItIs =
-      storage === "bfloat16" || storage === "float16" ? source.sixteenBit?.(stored, storage) : undefined;
-    const one = formMatrix(matrix, storage, source);
+  for (const matrix of storableMatrices(modules, storage, source.tableType).filter(isThere)) {
+    const { stored, form } = matrix;
+    const asItIs = isSixteenBit(form.kind) ? source.sixteenBit?.(stored, form.kind) : undefined;
     if (asItIs) direct.set(stored, asItIs);
-    else if (one) formed.set(stored, one);
+    else formed.set(stored, formMatrix(matrix, source));
   }
   const prepared = await prepare(source, [...formed.values()]);
   const factors = compute === "int8" ? productMatrices(modules).filter(isThere) : [];
@@ -96,17 +96,13 @@ async function prepare(
   return prepareForms(await source.key(matrices.map(({ name }) => name)), matrices);
 }
 
-/** A matrix in the form of a storage; its arrays serve as they are where the source has them in this kind of four bits. */
+/** A matrix in its form; its arrays serve as they are where the source has them in this kind of four bits. */
 function formMatrix(
-  matrix: StorableMatrix,
-  storage: Storage,
+  { stored, shape, form }: StorableMatrix,
   { read, fourBit }: MatrixSource,
-): FormedMatrix | undefined {
-  const { stored, shape } = matrix;
-  const form = formOf(storage, matrix);
-  if (!form) return undefined;
+): FormedMatrix {
   const own = fourBit?.(stored);
-  if (own?.kind !== storage)
+  if (own?.kind !== form.kind)
     return {
       ...{ name: stored, shape, form },
       arrays: arraysOf(form, shape, () => read(stored)),

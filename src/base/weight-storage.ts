@@ -26,34 +26,51 @@ export type Compute = (typeof computeNames)[number];
 
 /** A frozen matrix that the storage applies to. */
 export interface StorableMatrix extends BaseParameter {
-  /** Whether rows are outputs of the layer: torch's `nn.Linear`. */
-  readonly rowsAreOutputs: boolean;
+  readonly form: WeightForm;
 }
 
+export type SixteenBitType = "bfloat16" | "float16";
+
 /** In 16 bits rows can be looked up, and what is trained can start from what is stored. */
-export const isSixteenBit = (storage: Storage): boolean => storage === "bfloat16" || storage === "float16";
+export const isSixteenBit = (kind: string): kind is SixteenBitType => kind === "bfloat16" || kind === "float16";
+
+/** The type of 16 bits that a configuration says its weights are in. */
+export function sixteenBitTypeOf(configuration: Readonly<Record<string, unknown>>): SixteenBitType | undefined {
+  const type = configuration["dtype"] ?? configuration["torch_dtype"];
+  return typeof type === "string" && isSixteenBit(type) ? type : undefined;
+}
 
 /**
  * The matrices a storage applies to: those of the linear layers. In 16 bits, tables that tokens are looked up in and the
- * output embedding are among them; in fewer, these stay float32, as transformers leaves them. A classifier's layers
- * are trained.
+ * output embedding are among them; in fewer, these stay as the checkpoint has them, as transformers leaves them. A
+ * classifier's layers are trained.
+ * @param tableType The type of 16 bits that a stored tensor comes in; left out, none does.
  */
-export function storableMatrices(modules: ModuleTable, storage: Storage): StorableMatrix[] {
+export function storableMatrices(
+  modules: ModuleTable,
+  storage: Storage,
+  tableType: (stored: string) => SixteenBitType | undefined = () => undefined,
+): StorableMatrix[] {
   if (storage === "float32") return [];
   const isHead = (path: string) => modules.headModules.some((head) => `${path}.`.startsWith(`${head}.`));
-  const tables = isSixteenBit(storage) ? [...modules.embeddings.keys()] : [];
+  const matrices = new Map<string, StorableMatrix>();
+  const keep = (path: string, formOfMatrix: (stored: string) => WeightForm | undefined) => {
+    const parameter = modules.parameters.get(`${path}.weight`);
+    const form = parameter && formOfMatrix(parameter.stored);
+    if (form && !matrices.has(parameter.stored)) matrices.set(parameter.stored, { ...parameter, form });
+  };
+  const tableForm = (stored: string): WeightForm | undefined => {
+    const kind = isSixteenBit(storage) ? storage : tableType(stored);
+    return kind && { kind };
+  };
+  for (const path of modules.embeddings.keys()) keep(path, tableForm);
   const users = new Map<string, number>();
   for (const { stored } of modules.parameters.values()) users.set(stored, (users.get(stored) ?? 0) + 1);
-  const layers = [...modules.linears.values()].flatMap(({ path, isOutput, layout }) => {
-    const stored = modules.parameters.get(`${path}.weight`)?.stored ?? "";
-    const isShared = users.get(stored) !== 1;
-    if (!isSixteenBit(storage) && (isOutput || isShared || isHead(path))) return [];
-    return [{ path, rowsAreOutputs: layout === "out-in" }];
-  });
-  const matrices = new Map<string, StorableMatrix>();
-  for (const { path, rowsAreOutputs } of [...tables.map((path) => ({ path, rowsAreOutputs: true })), ...layers]) {
-    const parameter = modules.parameters.get(`${path}.weight`);
-    if (parameter && !matrices.has(parameter.stored)) matrices.set(parameter.stored, { ...parameter, rowsAreOutputs });
+  for (const { path, isOutput, layout, out } of modules.linears.values()) {
+    const isShared = users.get(modules.parameters.get(`${path}.weight`)?.stored ?? "") !== 1;
+    const isLayer = isSixteenBit(storage) || !(isOutput || isShared || isHead(path));
+    if (isLayer) keep(path, () => formOf(storage, layout === "out-in"));
+    else if (isOutput && outputsTokens(modules, out)) keep(path, tableForm);
   }
   return [...matrices.values()];
 }
@@ -77,11 +94,9 @@ function outputsTokens({ embeddings, tokenEmbedding = "" }: ModuleTable, width: 
 /** Neighbours along a row of inputs that share a scale in four bits. */
 const int4GroupSize = 32;
 
-/** The form of a matrix under a storage; `undefined` for float32. */
-export function formOf(storage: Storage, { rowsAreOutputs }: Pick<StorableMatrix, "rowsAreOutputs">): WeightForm | undefined {
+/** The form of a layer's matrix; torch's `nn.Linear` has outputs as rows. */
+function formOf(storage: Exclude<Storage, "float32">, rowsAreOutputs: boolean): WeightForm {
   switch (storage) {
-    case "float32":
-      return undefined;
     case "nf4":
     case "fp4":
       return { kind: storage, blockSize: 64 };
@@ -95,15 +110,9 @@ export function formOf(storage: Storage, { rowsAreOutputs }: Pick<StorableMatrix
   }
 }
 
-/**
- * Bytes that a storage saves against float32.
- * @param trained Names of parameters that are trained, and so not kept frozen at all.
- */
-export function savedBytes(modules: ModuleTable, storage: Storage, trained: ReadonlySet<string>): number {
-  return storableMatrices(modules, storage).reduce((sum, matrix) => {
-    const { name, shape } = matrix;
-    const form = formOf(storage, matrix);
-    if (!form || trained.has(name)) return sum;
+/** Bytes that keeping matrices in their forms saves against float32. */
+export function savedBytes(matrices: readonly Pick<StorableMatrix, "shape" | "form">[]): number {
+  return matrices.reduce((sum, { shape, form }) => {
     const kept = Object.values(partsOf(form, shape))
       .map(storedPart)
       .reduce((bytes, part) => bytes + elementCount(part.shape) * bytesPerElement[part.dtype], 0);

@@ -3,7 +3,7 @@
  * against what there is, with the settings that would make it fit. Asks the machine nothing.
  */
 import type { BaseShape } from "../base/base.ts";
-import { formOf, savedBytes, storableMatrices } from "../base/weight-storage.ts";
+import { savedBytes, storableMatrices } from "../base/weight-storage.ts";
 import type { Storage } from "../base/weight-storage.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { overKeptWeights } from "../graph/stored-weights.ts";
@@ -17,7 +17,7 @@ import { adamWDefaults, buildUpdateGraph } from "../training/optimiser.ts";
 import { largestBatch } from "./batch-settings.ts";
 
 /** What the memory of a run depends on. */
-export interface RunShape extends Pick<BaseShape, "model" | "modules" | "settings"> {
+export interface RunShape extends Pick<BaseShape, "model" | "modules" | "settings" | "tableType"> {
   /** All that is active, the nearest to the base first. */
   readonly adapters: readonly RunAdapter[];
   readonly storage: Storage;
@@ -50,22 +50,14 @@ export function estimateRun(run: RunShape): MemoryBytes {
   });
   const parameters = adapters.flatMap(({ method, trainable }) => (trainable ? method.parameters : []));
   const trained = new Set(parameters.map(({ key }) => key));
+  const kept = storableMatrices(modules, storage, run.tableType).filter(({ name }) => !trained.has(name));
+  const forms = new Map(kept.map(({ stored, form }) => [stored, form]));
   return estimateMemory({
     ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
-    graph: overKeptWeights(graph, keptIn(run, trained)),
+    graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), hasProducts: false })),
     update: buildUpdateGraph(layout.size, adamWDefaults, false),
-    savedBytes: savedBytes(modules, storage, trained),
+    savedBytes: savedBytes(kept),
   });
-}
-
-function keptIn({ modules, storage }: RunShape, trained: ReadonlySet<string>) {
-  const forms = new Map(
-    storableMatrices(modules, storage).map((matrix) => [
-      matrix.stored,
-      trained.has(matrix.name) ? undefined : formOf(storage, matrix),
-    ]),
-  );
-  return (stored: string) => ({ form: forms.get(stored), hasProducts: false });
 }
 
 /** Whether layers are computed again in the backward pass: `auto` where the run would not fit otherwise. */

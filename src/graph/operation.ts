@@ -52,6 +52,12 @@ export interface FloatAttribute {
 }
 
 /** Where lowering writes to. Names are those of ONNX values. */
+/** Rows from one up to, but not including, another. */
+export interface RowRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface LoweringTarget {
   /** Name of a node's input; empty for an optional one left out. */
   readonly input: (index: number) => string;
@@ -59,8 +65,10 @@ export interface LoweringTarget {
   readonly output: (index: number) => string;
   /** Name for the given output even where nothing uses it. */
   readonly requiredOutput: (index: number) => string;
-  /** Name of one array of a weight that is kept in a form. */
-  readonly weightPart: (weight: Node<"Weight">, part: PartName) => string;
+  /** Name of one array of a weight that is kept in a form, of all its rows or of some that can be had alone. */
+  readonly weightPart: (weight: Node<"Weight">, part: PartName, rows?: RowRange) => string;
+  /** Whether a product of the graph reads the weight some rows at a time. */
+  readonly isReadInBlocks: (weight: Node<"Weight">) => boolean;
   /** A fresh name for an intermediate value; with its type, its memory can be reused for others of equal type. */
   readonly intermediate: (hint: string, type?: ValueType) => string;
   readonly emit: (

@@ -88,3 +88,24 @@ export function storedPart({ type, shape }: WeightPart): {
   if (type !== "int4") return { dtype: type, shape };
   return { dtype: "uint8", shape: [Math.ceil(shape.reduce((product, extent) => product * extent, 1) / 2)] };
 }
+
+/**
+ * Whether rows of a matrix can be had alone: each array then has as many bytes for every row, so that those of some rows
+ * are a part of it.
+ */
+export function hasSeparateRows(form: WeightForm, [, columns = 0]: readonly number[]): boolean {
+  switch (form.kind) {
+    case "bfloat16":
+    case "float16":
+      return true;
+    case "nf4":
+    case "fp4":
+      return columns % form.blockSize === 0;
+    case "int8":
+      return form.axis === 0;
+    case "int4":
+      return form.axis === 1 && columns % form.blockSize === 0;
+    case "int4-blocks":
+      return false;
+  }
+}

@@ -6,6 +6,7 @@ import { evaluateDimension } from "../graph/dimension.ts";
 import type { DimensionValues } from "../graph/dimension.ts";
 import { isOperation } from "../graph/graph.ts";
 import type { Graph, Node, OperationName, Value } from "../graph/graph.ts";
+import { decodedAtOnce } from "../graph/operations/stored-product.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 
 export interface LiveMemory {
@@ -85,7 +86,8 @@ export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemor
       [...dying].some((value) => bytes(value) === bytes(output));
     const extra = workspace[node.operation];
     const extraInput = extra && node.inputs[extra.input];
-    const workspaceBytes = extra && extraInput ? extra.copies * bytes(extraInput) : 0;
+    const decodedBytes = isOperation(node, "Gemm") ? decodedAtOnce(node) * bytesPerElement.float32 : 0;
+    const workspaceBytes = decodedBytes + (extra && extraInput ? extra.copies * bytes(extraInput) : 0);
     const peakBytes = live + (overwritten ? 0 : made) + workspaceBytes;
     if (peakBytes > best.peakBytes) best = { peakBytes, workspaceBytes, peakOperation: node.operation };
     live += made - freed;

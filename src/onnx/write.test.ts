@@ -6,7 +6,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Value } from "../graph/graph.ts";
 import { writeOnnx } from "./write.ts";
-import type { ExternalTensor } from "./write.ts";
+import type { ExternalTensor } from "./external-tensor.ts";
 
 const nowhere = (name: string): ExternalTensor => {
   throw new Error(`unexpected weight ${name}`);

@@ -10,21 +10,16 @@ import type { Dimension } from "../graph/dimension.ts";
 import { attributeText, isOperation, nodesOf } from "../graph/graph.ts";
 import type { Graph, Node, OperationName, Value, ValueType } from "../graph/graph.ts";
 import { onnxDataType } from "../graph/operation.ts";
-import type { FloatAttribute, LoweringTarget, OnnxAttribute } from "../graph/operation.ts";
+import type { FloatAttribute, LoweringTarget, OnnxAttribute, RowRange } from "../graph/operation.ts";
 import { operationOf } from "../graph/operations/index.ts";
 import { lowerStoredValue, storedMatrix } from "../graph/operations/stored-matrix.ts";
 import type { StoredMatrix } from "../graph/operations/stored-matrix.ts";
-import { partsOf, storedPart } from "../graph/weight-form.ts";
-import type { PartName, WeightForm, WeightPart } from "../graph/weight-form.ts";
-import { attributeType, encodeModel, externalLocation } from "./schema.ts";
+import { readInBlocks } from "../graph/operations/stored-product.ts";
+import type { PartName, WeightForm } from "../graph/weight-form.ts";
+import { externalTensor, partTensor } from "./external-tensor.ts";
+import type { ExternalTensor } from "./external-tensor.ts";
+import { attributeType, encodeModel } from "./schema.ts";
 import type { AttributeMessage, NodeMessage, TensorMessage, ValueInfoMessage } from "./schema.ts";
-
-/** Where the bytes of a weight, or of one array of it, lie: `file` is a plain name in the model's own folder. */
-export interface ExternalTensor {
-  readonly file: string;
-  readonly offset: number;
-  readonly byteLength: number;
-}
 
 /** RotaryEmbedding came with operator set 23, the newest one whose operations all have kernels on the CPU. */
 const operatorSet = 23;
@@ -51,6 +46,7 @@ class ModelWriter {
   readonly #options: WriteOptions;
   readonly #locate: LocateWeight;
   readonly #used = new Set<Value>();
+  readonly #inBlocks: ReadonlySet<string>;
   readonly #names = new Map<Value, string>();
   readonly #nodes: NodeMessage[] = [];
   readonly #initializers = new Map<string, TensorMessage>();
@@ -68,6 +64,7 @@ class ModelWriter {
     this.#graph = graph;
     this.#options = options;
     this.#locate = locate;
+    this.#inBlocks = readInBlocks(graph);
     for (const node of graph.nodes) for (const input of node.inputs) if (input) this.#used.add(input);
     for (const node of [...nodesOf(graph, "Input"), ...nodesOf(graph, "Weight")])
       this.#givenNames.add(node.attributes.name);
@@ -146,7 +143,8 @@ class ModelWriter {
       },
       output: (index) => output(index, false),
       requiredOutput: (index) => output(index, true),
-      weightPart: (weight, part) => this.#weightPart(weight, part),
+      weightPart: (weight, part, rows) => this.#weightPart(weight, part, rows),
+      isReadInBlocks: ({ attributes }) => this.#inBlocks.has(attributes.name),
       intermediate: (hint, type) => {
         const name = this.#intermediate(hint);
         if (type) this.#intermediateTypes.push(valueInfo(name, type));
@@ -180,16 +178,17 @@ class ModelWriter {
     return name;
   }
 
-  #weightPart({ attributes: { name, form }, outputs: [output] }: Node<"Weight">, part: PartName): string {
+  #weightPart(
+    { attributes: { name, form }, outputs: [output] }: Node<"Weight">,
+    part: PartName,
+    rows?: RowRange,
+  ): string {
     if (!form || !output) throw internalError(`the weight ${name} is kept in no form.`);
-    const partName = this.#fresh(`${name}.${form.kind}${"axis" in form ? form.axis : ""}.${part}`);
+    const suffix = `${part}${rows ? `.${rows.from}` : ""}`;
+    const partName = this.#fresh(`${name}.${form.kind}${"axis" in form ? form.axis : ""}.${suffix}`);
     const shape = output.shape.map((extent) => numeric(extent, `the weight ${name}`));
-    const array = partsOf(form, shape)[part];
-    if (!array) throw internalError(`the weight ${name} has no ${part} as ${form.kind}.`);
-    const { dtype, shape: storedShape } = storedPart(array);
-    const byteLength = elementCount(storedShape) * bytesPerElement[dtype];
-    const external = { type: onnxPartType[array.type], dims: array.shape, byteLength };
-    this.#initializers.set(partName, externalTensor(partName, external, this.#locate(name, form, part)));
+    const location = this.#locate(name, form, part);
+    this.#initializers.set(partName, partTensor(partName, { form, part, shape, rows }, location));
     return partName;
   }
 
@@ -316,42 +315,6 @@ function numeric(dimension: Dimension, what: string): number {
 function trimEnd(names: readonly string[]): string[] {
   const last = names.findLastIndex((name) => name !== "");
   return names.slice(0, last + 1);
-}
-
-/** ONNX's numbers for element types of the arrays that stored matrices consist of. */
-const onnxPartType: Readonly<Record<WeightPart["type"], number>> = {
-  float32: onnxDataType.float32,
-  uint8: onnxDataType.uint8,
-  int8: onnxDataType.int8,
-  float16: 10,
-  bfloat16: 16,
-  int4: 22,
-};
-
-function externalTensor(
-  name: string,
-  {
-    type,
-    dims,
-    byteLength,
-  }: { readonly type: number; readonly dims: readonly number[]; readonly byteLength: number },
-  location: ExternalTensor,
-): TensorMessage {
-  if (byteLength !== location.byteLength)
-    throw internalError(
-      `the weight ${name} should have ${byteLength} bytes, but has ${location.byteLength}.`,
-    );
-  return {
-    name,
-    data_type: type,
-    dims,
-    data_location: externalLocation,
-    external_data: [
-      { key: "location", value: location.file },
-      { key: "offset", value: String(location.offset) },
-      { key: "length", value: String(byteLength) },
-    ],
-  };
 }
 
 function valueInfo(name: string, value: ValueType): ValueInfoMessage {

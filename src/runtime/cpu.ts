@@ -163,11 +163,11 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
 }
 
 /**
- * Matrices that are kept in a form are decoded for each product anew. Two passes of the runtime would undo that:
- * folding of constants decodes them once and for all, and merging of equal nodes keeps what the forward pass decoded
- * for the backward pass.
+ * Matrices that are kept in a form are decoded for each product anew, large ones in parts. Three passes of the runtime
+ * would undo that: folding of constants decodes them once and for all, merging of equal nodes keeps what the forward pass
+ * decoded for the backward pass, and slices that meet the parts one by one become one split.
  */
-const undoingDecoding = "ConstantFolding;CommonSubexpressionElimination";
+const undoingDecoding = "ConstantFolding;CommonSubexpressionElimination;GatherSliceToSplitFusion";
 
 function sessionOptions(
   { threads = 0, profilePrefix }: SessionOptions,

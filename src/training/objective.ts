@@ -150,8 +150,9 @@ function refuseTrainingRounded(base: Base, adapters: LanguageObjectiveOptions["a
   for (const { method } of adapters)
     for (const { key } of method.parameters) {
       const parameter = base.modules.parameters.get(key);
-      if (!parameter || base.newParameters.includes(key) || isSixteenBit(base.storage)) continue;
-      if (!base.locate(parameter.stored).form) continue;
+      if (!parameter || base.newParameters.includes(key)) continue;
+      const { form } = base.locate(parameter.stored);
+      if (!form || isSixteenBit(form.kind)) continue;
       throw new DeltafitError(
         "usage-invalid",
         `The matrix ${key} would be trained, but the base keeps it as ${base.storage}.`,

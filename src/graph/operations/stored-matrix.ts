@@ -7,8 +7,8 @@ import type { FourBitKind } from "../../tensor/four-bit-blocks.ts";
 import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
 import { onnxDataType } from "../operation.ts";
-import type { LoweringTarget } from "../operation.ts";
-import { partsOf } from "../weight-form.ts";
+import type { LoweringTarget, RowRange } from "../operation.ts";
+import { hasSeparateRows, partsOf } from "../weight-form.ts";
 import type { PartName, WeightForm } from "../weight-form.ts";
 
 /** A matrix of the base that is kept in a form. */
@@ -16,6 +16,8 @@ export interface StoredMatrix {
   readonly node: Node<"Weight">;
   readonly form: WeightForm;
   readonly shape: readonly number[];
+  /** Where only some rows are meant; `shape` is theirs. */
+  readonly rows?: RowRange;
 }
 
 /** The matrix behind a value, where it is kept in a form. */
@@ -24,6 +26,26 @@ export function storedMatrix(value: Value | undefined): StoredMatrix | undefined
   const { node } = value;
   const { form } = node.attributes;
   return form && { node, form, shape: value.shape.map(Number) };
+}
+
+/** Numbers of a matrix that are decoded at once: 32 MiB of float32. A layer's own matrices mostly have fewer. */
+const numbersAtOnce = 2 ** 23;
+
+/** Rows that are decoded at once: fewer than there are only where rows can be had alone. */
+export function rowsAtOnce({ form, shape }: StoredMatrix): number {
+  const [rows = 0, columns = 0] = shape;
+  if (rows * columns <= numbersAtOnce || !hasSeparateRows(form, shape)) return rows;
+  return Math.max(1, Math.floor(numbersAtOnce / columns));
+}
+
+/** The matrix in blocks of so many rows. */
+export function rowBlocks(matrix: StoredMatrix): readonly StoredMatrix[] {
+  const [rows = 0, columns = 0] = matrix.shape;
+  const step = rowsAtOnce(matrix);
+  return Array.from({ length: Math.ceil(rows / step) }, (_, index): StoredMatrix => {
+    const range: RowRange = { from: index * step, to: Math.min((index + 1) * step, rows) };
+    return { ...matrix, shape: [range.to - range.from, columns], rows: range };
+  });
 }
 
 /**
@@ -37,9 +59,9 @@ export function lowerStoredValue(
   output: string,
   after?: string,
 ): void {
-  const { node, form } = matrix;
+  const { node, form, rows } = matrix;
   const part = (name: PartName) => {
-    const whole = target.weightPart(node, name);
+    const whole = target.weightPart(node, name, rows);
     // The smaller array is the one that waits.
     const waits = after !== undefined && name === (hasScales(form) ? "scales" : "values");
     return waits ? lowerAfter(target, matrix, { name, whole, after }) : whole;
@@ -115,13 +137,55 @@ function lowerFourBit(
  */
 export function lowerStoredRows(
   target: LoweringTarget,
-  { node, form }: StoredMatrix,
+  matrix: StoredMatrix,
   indices: string,
   output: string,
 ): boolean {
+  const { node, form } = matrix;
   if (form.kind !== "bfloat16" && form.kind !== "float16") return false;
-  const rows = target.intermediate("rows");
-  target.emit("Gather", [target.weightPart(node, "values"), indices], [rows]);
-  target.emit("Cast", [rows], [output], { to: onnxDataType.float32 });
+  if (target.isReadInBlocks(node)) lowerRowsOfBlocks(target, matrix, indices, output);
+  else {
+    const rows = target.intermediate("rows");
+    target.emit("Gather", [target.weightPart(node, "values"), indices], [rows]);
+    target.emit("Cast", [rows], [output], { to: onnxDataType.float32 });
+  }
   return true;
+}
+
+/**
+ * Rows out of the blocks that products read: the runtime maps each array that it is given apart, and would map the pages of
+ * the whole matrix a second time. Every block gives a row for each index; that of the last block that does not begin
+ * behind the index stays.
+ */
+function lowerRowsOfBlocks(
+  target: LoweringTarget,
+  matrix: StoredMatrix,
+  indices: string,
+  output: string,
+): void {
+  const scalar = (value: number) => target.constant("int64", [], [value]);
+  const column = target.intermediate("column");
+  target.emit("Unsqueeze", [indices, target.constant("int64", [1], [-1])], [column]);
+  const blocks = rowBlocks(matrix);
+  let chosen = "";
+  for (const [index, { node, rows = { from: 0, to: 0 } }] of blocks.entries()) {
+    const [inBlock, place, own, widened] = ["inBlock", "place", "rows", "widened"].map((hint) =>
+      target.intermediate(hint),
+    ) as [string, string, string, string];
+    target.emit("Sub", [indices, scalar(rows.from)], [inBlock]);
+    // An index behind the last row is still the runtime's to refuse.
+    const last = index === blocks.length - 1 ? [] : [scalar(rows.to - rows.from - 1)];
+    target.emit("Clip", [inBlock, scalar(0), ...last], [place]);
+    target.emit("Gather", [target.weightPart(node, "values", rows), place], [own]);
+    target.emit("Cast", [own], [widened], { to: onnxDataType.float32 });
+    if (index === 0) {
+      chosen = widened;
+      continue;
+    }
+    const reaches = target.intermediate("reaches");
+    const next = index === blocks.length - 1 ? output : target.intermediate("chosen");
+    target.emit("GreaterOrEqual", [column, scalar(rows.from)], [reaches]);
+    target.emit("Where", [reaches, widened, chosen], [next]);
+    chosen = next;
+  }
 }
