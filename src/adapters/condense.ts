@@ -110,6 +110,6 @@ function rebind<Type extends MethodType>(
 ): BoundAdapter<Type> {
   const { name, methodType: type, extraConfiguration } = adapter;
   const { method }: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
-  const configuration = method[form]?.(adapter.configuration) ?? adapter.configuration;
+  const configuration = method[form]?.(adapter.configuration, base.modules) ?? adapter.configuration;
   return bindAdapter(base, { name, type, configuration, extraConfiguration });
 }

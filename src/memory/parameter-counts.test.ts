@@ -38,14 +38,15 @@ test("LoRA on RoBERTa as in the LoRA paper's table 2: 0.3 and 0.8 million beside
   expect(countsOf(robertaLarge, "classification", "LORA", queryAndValue).trainableParameters).toBe(786_432);
 });
 
-test("LoRA of rank 4 on GPT-2 medium as in the LoRA paper's table 3: 0.35 million", () => {
-  // The paper adapts query and value alone, 2 x (1024 + 1024) x 4 a layer; the checkpoint has one matrix for all three.
-  const { trainableParameters } = countsOf(gpt2Medium, "causal-lm", "LORA", {
-    ...loraDefaults,
-    rank: 4,
-    targets: ["c_attn"],
-  });
-  expect(trainableParameters).toBe(24 * 4 * (1024 + 3 * 1024));
+test("LoRA of rank 4 on GPT-2 medium and large as in the LoRA paper's table 3: 0.35 and 0.77 million", () => {
+  // The paper rounds 393,216 down; it adapts the query and value slices of the one matrix that the checkpoint has.
+  const slices = { ...loraDefaults, rank: 4, targets: ["c_attn.query", "c_attn.value"] };
+  const trained = (model: typeof gpt2Medium) =>
+    countsOf(model, "causal-lm", "LORA", slices).trainableParameters;
+  expect(trained(gpt2Medium)).toBe(24 * 2 * 4 * (1024 + 1024));
+  expect(trained({ ...gpt2Medium, n_embd: 1280, n_layer: 36, n_head: 20 })).toBe(36 * 2 * 4 * (1280 + 1280));
+  const whole = countsOf(gpt2Medium, "causal-lm", "LORA", { ...slices, targets: ["c_attn"] });
+  expect(whole.trainableParameters).toBe(24 * 4 * (1024 + 3 * 1024));
 });
 
 test("LoRA on GPT-3 as in the LoRA paper's table 4: 4.7 and 37.7 million of 175 billion", () => {

@@ -224,7 +224,7 @@ export interface Method<Configuration> {
   /** The adapter to keep after training, where its rule has made another one of it. */
   settle?(configuration: Configuration, source: SettleSource): Settled<Configuration> | undefined;
   /** The configuration under which a file's adapter is bound, where files keep less than what is trained. */
-  condense?(configuration: Configuration): Configuration;
+  condense?(configuration: Configuration, modules: ModuleTable): Configuration;
   /** The configuration of the same adapter for the unchanged base, where the method changes it. */
   forUnchangedBase?(configuration: Configuration): Configuration;
 }

@@ -10,7 +10,9 @@ import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import type { LoraSite } from "./lora-site.ts";
 import { baseChangesOf, checkStart, lowRankSpecs, startsAsPart } from "./lora/start.ts";
 import type { LoraStartSettings } from "./lora/start.ts";
-import { checkFrozenStart, frozenStarts, withFrozen } from "./lora/frozen.ts";
+import { checkFrozenStart, frozenStarts } from "./lora/frozen.ts";
+import { byModule, checkSlices, downOf, onWholeModules, upOf, wholeModules } from "./lora/slices.ts";
+import type { ModuleSites } from "./lora/slices.ts";
 import { doubledRank, withStartTakenOut } from "./lora/unchanged.ts";
 import { magnitudeSpec, withMagnitude, withRowLengths } from "./dora.ts";
 import type {
@@ -28,6 +30,8 @@ import { stackHooks } from "./stack-hooks.ts";
 import { tokenRows } from "./token-rows.ts";
 import type { BoundRows } from "./token-rows.ts";
 import type { BiasTraining } from "./saved-modules.ts";
+import { slicesOf } from "./slices.ts";
+import type { LayerSlice } from "./slices.ts";
 import { matchTargets, patternValue } from "./targets.ts";
 import type { ModuleKind, TargetSettings } from "./targets.ts";
 
@@ -70,7 +74,7 @@ export const loraDefaults = {
   initialWeights: true,
 } as const satisfies Partial<LoraConfiguration>;
 
-/** What LoRA can adapt. */
+/** What LoRA can adapt as a whole: all that files of PEFT's know. */
 export const loraKinds = ["embeddings", "linears"] as const satisfies readonly ModuleKind[];
 
 export const lora: Method<LoraConfiguration> = {
@@ -79,11 +83,13 @@ export const lora: Method<LoraConfiguration> = {
   bind(configuration, modules): BoundMethod {
     checkSettings(configuration);
     const sites = loraSites(configuration, modules);
-    const paths = [...sites.keys()];
+    const wholes = byModule(sites.values());
+    const adapted = [...wholes.keys()];
     const saved = savedModules(
-      { modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted: paths },
+      { modulesToSave: configuration.modulesToSave ?? [], bias: configuration.bias, adapted },
       modules,
     );
+    checkSlices(configuration, sites.values());
     checkStart(configuration, [...sites.values()], modules.linears);
     if (configuration.frozenA === true) checkFrozenStart(configuration, [...sites.values()]);
     const rows = tokensOf(configuration, sites, modules);
@@ -93,38 +99,44 @@ export const lora: Method<LoraConfiguration> = {
       ...saved.parameters,
     ];
     const frozen = configuration.frozenA === true ? frozenStarts([...sites.values()], configuration) : [];
+    const isWhole =
+      frozen.length === 0 && adapted.length === sites.size && adapted.every((path) => sites.has(path));
     return {
       parameters,
       constants: frozen,
-      condensed: frozen.length > 0 ? withFrozen(parameters, frozen) : undefined,
+      condensed: isWhole ? undefined : onWholeModules(wholes, [...parameters, ...frozen]),
       baseChanges: [...sites.values()].flatMap((site) => baseChangesOf(site, configuration)),
       forUnchangedBase: startsAsPart(configuration)
         ? withStartTakenOut([...sites.values()], parameters)
         : undefined,
       hooks: (use) => ({
-        ...stackHooks(hooksOf(use, sites, configuration), rows?.hooks(use)),
+        ...stackHooks(hooksOf(use, wholes, configuration), rows?.hooks(use)),
         ...saved.hooks(use),
       }),
       merge: [
-        ...[...sites.values()].flatMap((site) => mergeRules(site, configuration, modules)),
+        ...[...wholes.values()].flatMap((own) => mergeRules(own, configuration, modules)),
         ...(rows?.merge ?? []),
         ...saved.merge,
       ],
     };
   },
-  // Files hold A like B: of an adapter that is trained no further it makes no difference.
-  condense: (configuration) => ({ ...configuration, frozenA: false }),
+  // Files hold A like B, and whole layers: of an adapter that is trained no further it makes no difference.
+  condense: (configuration, modules) => ({
+    ...wholeModules(configuration, loraSites(configuration, modules), modules),
+    frozenA: false,
+  }),
   forUnchangedBase: (configuration) =>
     startsAsPart(configuration) ? doubledRank(configuration) : configuration,
 };
 
-/** The modules that LoRA adapts, in the order of the forward pass. @throws DeltafitError `target-unmatched`. */
+/** The modules and slices of modules that LoRA adapts, in the order of the forward pass. @throws DeltafitError `target-unmatched`. */
 export function loraSites(
   configuration: LoraConfiguration,
   modules: ModuleTable,
 ): ReadonlyMap<string, LoraSite> {
-  const paths = matchTargets(configuration, modules, loraKinds);
-  return new Map(paths.map((path) => [path, siteOf(path, configuration, modules)]));
+  const paths = matchTargets(configuration, modules, [...loraKinds, "slices"]);
+  const slices = slicesOf(modules);
+  return new Map(paths.map((path) => [path, siteOf(path, configuration, modules, slices.get(path))]));
 }
 
 function tokensOf(
@@ -178,28 +190,40 @@ function checkSettings({ rank, alpha, dropout, rankPattern, magnitude, loraBias 
     );
 }
 
-/** Rank of a module, and the factor of its product. */
+/** Rank of a module or of a slice, for which patterns of its module count as well, and the factor of its product. */
 export function loraScale(
   configuration: LoraConfiguration,
   path: string,
+  module = path,
 ): { readonly rank: number; readonly factor: number } {
-  const rank = patternValue(configuration.rankPattern, path) ?? configuration.rank;
-  const alpha = patternValue(configuration.alphaPattern, path) ?? configuration.alpha;
+  const own = (patterns: LoraConfiguration["rankPattern"]) =>
+    patternValue(patterns, path) ?? patternValue(patterns, module);
+  const rank = own(configuration.rankPattern) ?? configuration.rank;
+  const alpha = own(configuration.alphaPattern) ?? configuration.alpha;
   return { rank, factor: alpha / (configuration.rankStabilised ? Math.sqrt(rank) : rank) };
 }
 
-function siteOf(path: string, configuration: LoraConfiguration, modules: ModuleTable): LoraSite {
-  const { rank, factor } = loraScale(configuration, path);
-  const linear = modules.linears.get(path);
+function siteOf(
+  path: string,
+  configuration: LoraConfiguration,
+  modules: ModuleTable,
+  part: LayerSlice | undefined,
+): LoraSite {
+  const module = part?.layer.path ?? path;
+  const { rank, factor } = loraScale(configuration, path, module);
+  const linear = modules.linears.get(module);
   if (linear) {
     const keys = { a: `${path}.lora_A.weight`, b: `${path}.lora_B.weight` };
-    const { in: from, out, layout } = linear;
-    return { path, rank, factor, in: from, out, kind: "linear", transposed: layout === "in-out", ...keys };
+    const slice = part && { start: part.start, of: linear.out };
+    const { in: from, layout } = linear;
+    const shape = { in: from, out: part?.out ?? linear.out, transposed: layout === "in-out" };
+    return { path, module, slice, rank, factor, kind: "linear", ...shape, ...keys };
   }
   const embedding = modules.embeddings.get(path);
   const keys = { a: `${path}.lora_embedding_A`, b: `${path}.lora_embedding_B` };
   return {
     path,
+    module,
     rank,
     factor,
     in: embedding?.rows ?? 0,
@@ -219,20 +243,21 @@ function specsOf(site: LoraSite, configuration: LoraConfiguration): ParameterSpe
 
 function hooksOf(
   use: MethodUse,
-  sites: ReadonlyMap<string, LoraSite>,
+  modules: ReadonlyMap<string, ModuleSites>,
   configuration: LoraConfiguration,
 ): ForwardHooks {
   const { builder, parameter } = use;
   const { dropout, loraBias, magnitude } = configuration;
   return {
     linear({ path, bias }: LinearSite, x, next) {
-      const site = sites.get(path);
+      const sites = modules.get(path);
       const base = next(x);
-      if (!site) return base;
-      const down = builder.gemm(use.dropout(x, dropout), parameter(site.a), { transB: true });
+      if (!sites) return base;
+      const [site] = sites;
+      const down = builder.gemm(use.dropout(x, dropout), downOf(use, sites), { transB: true });
       if (magnitude) return withMagnitude(use, site, { down, base, bias: bias ? `${path}.bias` : undefined });
       // The base's output goes in as the product's addend: one pass instead of two.
-      const y = builder.gemm(use.weighted(down), parameter(site.b), {
+      const y = builder.gemm(use.weighted(down), upOf(use, sites), {
         transB: true,
         alpha: site.factor,
         c: base,
@@ -242,7 +267,7 @@ function hooksOf(
         : y;
     },
     embedding({ path }: EmbeddingSite, next, lookup) {
-      const site = sites.get(path);
+      const [site] = modules.get(path) ?? [];
       const base = next();
       if (!site) return base;
       const down = lookup(builder.transposeLast(parameter(site.a)));
@@ -257,17 +282,18 @@ function hooksOf(
 }
 
 function mergeRules(
-  site: LoraSite,
+  sites: ModuleSites,
   { loraBias, magnitude }: LoraConfiguration,
   modules: ModuleTable,
 ): MergeRule[] {
-  const { path, factor, transposed } = site;
+  const [site] = sites;
+  const { module: path, factor, transposed } = site;
   const stored = (name: string) => storedName(modules, `${path}.${name}`);
   const weight: MergeRule = {
     stored: stored("weight"),
     merged(use, base) {
-      const { builder, parameter } = use;
-      const [a, b] = [parameter(site.a), parameter(site.b)];
+      const { builder } = use;
+      const [a, b] = [downOf(use, sites), upOf(use, sites)];
       const sum = transposed
         ? builder.gemm(a, b, { transA: true, transB: true, alpha: factor, c: base })
         : builder.gemm(b, a, { alpha: factor, c: base });

@@ -4,6 +4,8 @@
  */
 import { DeltafitError } from "../errors.ts";
 import type { ModuleTable } from "./contract.ts";
+import { slicesOf } from "./slices.ts";
+import type { LayerSlice } from "./slices.ts";
 
 /** Names (a module is meant by its whole path or its end), or one regular expression over whole paths. */
 export type ModuleNames = readonly string[] | string;
@@ -71,12 +73,17 @@ export function patternValue(
   return undefined;
 }
 
-/** The tables of modules that a method can adapt. */
-export type ModuleKind = "linears" | "embeddings" | "norms";
+/**
+ * What a method can adapt: modules of some tables, and slices of fused linear layers, whose paths are the layer's with
+ * the slice's name behind it.
+ */
+export type ModuleKind = "linears" | "embeddings" | "norms" | "slices";
 
 /** Paths of all modules of some kinds. */
 export function pathsOf(modules: ModuleTable, kinds: readonly ModuleKind[]): string[] {
-  return kinds.flatMap((kind) => [...modules[kind].keys()]);
+  return kinds.flatMap((kind) =>
+    kind === "slices" ? [...slicesOf(modules).keys()] : [...modules[kind].keys()],
+  );
 }
 
 /**
@@ -92,6 +99,7 @@ export function matchTargets(
   const { targets, exclude, layersToTransform, layersPattern, modulesToSave = [] } = settings;
   const everyLinear = typeof targets === "string" && targets.toLowerCase() === "all-linear";
   const paths = pathsOf(modules, kinds);
+  const slices = slicesOf(modules);
   const means = (path: string) => {
     if (exclude !== undefined && exclude.length > 0 && namesModule(exclude, path)) return false;
     if (insideModule(modulesToSave, path)) return false;
@@ -106,10 +114,49 @@ export function matchTargets(
   };
   const matched = paths.filter(means);
   for (const name of typeof targets === "string" ? [] : targets)
-    if (!paths.some((path) => namesModule([name], path))) throw unmatched(name, paths);
+    if (!paths.some((path) => namesModule([name], path)))
+      throw unmatchedSlice(name, slices, kinds) ?? unmatched(name, paths);
   if (matched.length === 0)
     throw unmatched(typeof targets === "string" ? targets : targets.join(", "), paths);
-  return matched;
+  return withoutPartsOfWholes(matched, slices, targets);
+}
+
+/** A pattern that fits a layer and its slices means the layer; a list that names both is contradictory. */
+function withoutPartsOfWholes(
+  matched: readonly string[],
+  slices: ReadonlyMap<string, LayerSlice>,
+  targets: ModuleNames,
+): string[] {
+  const meant = new Set(matched);
+  const inside = (path: string) => meant.has(slices.get(path)?.layer.path ?? "");
+  const contradiction = typeof targets === "string" ? undefined : matched.find(inside);
+  if (contradiction !== undefined)
+    throw new DeltafitError(
+      "target-unmatched",
+      `The targets name the layer "${slices.get(contradiction)?.layer.path ?? ""}" as a whole and its slice "${contradiction}".`,
+      "Name the whole layer or slices of it.",
+    );
+  return matched.filter((path) => !inside(path));
+}
+
+/** For a name of a slice that is not there, or that the method cannot adapt. */
+function unmatchedSlice(
+  target: string,
+  slices: ReadonlyMap<string, LayerSlice>,
+  kinds: readonly ModuleKind[],
+): DeltafitError | undefined {
+  const whole = target.slice(0, Math.max(0, target.lastIndexOf(".")));
+  const ofLayer = [...slices].filter(([, { layer }]) => whole !== "" && namesModule([whole], layer.path));
+  if (ofLayer.length === 0) return undefined;
+  const isThere = ofLayer.some(([path]) => namesModule([target], path));
+  const names = [...new Set(ofLayer.map(([path]) => path.slice(path.lastIndexOf(".") + 1)))];
+  return new DeltafitError(
+    "target-unmatched",
+    isThere && !kinds.includes("slices")
+      ? `The target "${target}" is a slice of a layer, and the method adapts layers as a whole.`
+      : `The target "${target}" matches no module of the model.`,
+    isThere ? `Name "${whole}".` : `The slices of "${whole}" are ${names.join(", ")}.`,
+  );
 }
 
 function unmatched(target: string, paths: readonly string[]): DeltafitError {

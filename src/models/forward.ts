@@ -25,6 +25,16 @@ export interface LinearSite {
   readonly tiedBias?: string;
   /** The layer that yields the task's result: the output embedding, or the last layer of a classifier. */
   readonly isOutput: boolean;
+  /** Of a layer that computes several projections at once: its outputs from the first to the last. */
+  readonly slices?: readonly OutputSlice[] | undefined;
+}
+
+/** Neighbouring outputs of a fused layer that make up one projection. */
+export interface OutputSlice {
+  /** Among those of its layer, such as "query". */
+  readonly name: string;
+  /** Number of outputs. */
+  readonly out: number;
 }
 
 export interface EmbeddingSite {

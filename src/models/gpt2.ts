@@ -12,7 +12,7 @@ import {
 import type { Architecture, ForwardContext, Model } from "./forward.ts";
 import { feedForward } from "./layers/feed-forward.ts";
 import { tokenHeads, tokenOutput } from "./layers/heads.ts";
-import { splitProjections } from "./layers/self-attention.ts";
+import { projectionSlices, splitProjections } from "./layers/self-attention.ts";
 
 const schema = z.object({
   vocab_size: positiveInteger,
@@ -129,11 +129,13 @@ function attention(context: ForwardContext, config: Configuration, index: number
   const { n_embd: hidden, n_head: heads } = config;
   const path = `transformer.h.${index}.attn`;
   const size = hidden / heads;
-  const fused = context.linear(`${path}.c_attn`, x, { in: hidden, out: 3 * hidden, ...stored });
+  const shape = { heads, groups: heads, size };
+  const slices = projectionSlices(shape);
+  const fused = context.linear(`${path}.c_attn`, x, { in: hidden, out: 3 * hidden, slices, ...stored });
   const bySize = config.scale_attn_weights ? 1 / Math.sqrt(size) : 1;
   const byLayer = config.scale_attn_by_inverse_layer_idx ? 1 / (index + 1) : 1;
   const result = context.attention({
-    ...splitProjections(context, fused, { heads, groups: heads, size }),
+    ...splitProjections(context, fused, shape),
     path,
     scale: bySize * byLayer,
     causal: true,

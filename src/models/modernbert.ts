@@ -17,7 +17,7 @@ import { fusedGatedFeedForward } from "./layers/feed-forward.ts";
 import { tokenHead, tokenOutput, transform } from "./layers/heads.ts";
 import { rotaryFrequencies, rotaryScalingSchema, rotaryTables } from "./layers/rotary.ts";
 import type { RotarySettings, RotaryTables } from "./layers/rotary.ts";
-import { attendRotated, splitProjections } from "./layers/self-attention.ts";
+import { attendRotated, projectionSlices, splitProjections } from "./layers/self-attention.ts";
 import { layerTypes, layerTypesOf, layerTypesSchema } from "./layers/windows.ts";
 import type { LayerType } from "./layers/windows.ts";
 
@@ -175,8 +175,10 @@ function attention(
   tables: RotaryTables,
 ): Value {
   const { hidden_size: hidden, num_attention_heads: heads, attention_bias: bias } = config;
-  const fused = context.linear(`${path}.Wqkv`, x, { in: hidden, out: 3 * hidden, bias });
-  const projections = splitProjections(context, fused, { heads, groups: heads, size: hidden / heads });
+  const shape = { heads, groups: heads, size: hidden / heads };
+  const slices = projectionSlices(shape);
+  const fused = context.linear(`${path}.Wqkv`, x, { in: hidden, out: 3 * hidden, bias, slices });
+  const projections = splitProjections(context, fused, shape);
   const result = attendRotated(context, projections, tables, {
     path,
     scale: Math.sqrt(heads / hidden),
@@ -195,5 +197,6 @@ function feedForward(context: ForwardContext, config: Configuration, path: strin
     activation: config.hidden_activation,
     bias: config.mlp_bias,
     dropout: config.mlp_dropout,
+    halves: ["input", "gate"],
   });
 }

@@ -11,7 +11,7 @@ import type { LayerPart } from "./layers/decoder.ts";
 import { fusedGatedFeedForward } from "./layers/feed-forward.ts";
 import { isLongRotary, longRotary } from "./layers/long-rotary.ts";
 import { rotaryFrequencies, rotarySettings } from "./layers/rotary.ts";
-import { attentionShape, splitProjections } from "./layers/self-attention.ts";
+import { attentionShape, projectionSlices, splitProjections } from "./layers/self-attention.ts";
 import type { Projections } from "./layers/self-attention.ts";
 
 const schema = decoderSchema.extend({
@@ -52,7 +52,7 @@ export const phi3: Architecture = {
       const out = (shape.heads + 2 * shape.groups) * shape.size;
       return splitProjections(
         context,
-        context.linear(`${path}.qkv_proj`, x, { in: shape.hidden, out }),
+        context.linear(`${path}.qkv_proj`, x, { in: shape.hidden, out, slices: projectionSlices(shape) }),
         shape,
       );
     };
@@ -63,6 +63,7 @@ export const phi3: Architecture = {
         activation: config.hidden_act,
         bias: false,
         dropout: 0,
+        halves: ["gate", "up"],
       });
     const positions = isLong ? Math.min(lengths.pretrained, lengths.reached) : lengths.reached;
     return createDecoder(

@@ -13,6 +13,8 @@ import { loraDefaults } from "../../src/methods/lora.ts";
 import { oftDefaults } from "../../src/methods/oft.ts";
 import { prefixTuningDefaults } from "../../src/methods/prefix-tuning.ts";
 import { pTuningDefaults } from "../../src/methods/p-tuning.ts";
+import { slicesOf } from "../../src/methods/slices.ts";
+import type { LayerSlice } from "../../src/methods/slices.ts";
 import { vbloraDefaults } from "../../src/methods/vblora.ts";
 import { veraDefaults } from "../../src/methods/vera.ts";
 import type { LinearSite } from "../../src/models/forward.ts";
@@ -38,6 +40,12 @@ function adapted(base: Base): LinearSite[] {
   return [...base.modules.linears.values()].filter(
     ({ isOutput, path }) => !isOutput && !base.modules.headModules.includes(path.split(".")[0] ?? ""),
   );
+}
+
+/** The first and the last slice of every fused layer. */
+function adaptedSlices({ modules }: Base): ReadonlyMap<string, LayerSlice> {
+  const isMiddle = ({ layer: { out: whole }, start, out }: LayerSlice) => start > 0 && start + out < whole;
+  return new Map([...slicesOf(modules)].filter(([, slice]) => !isMiddle(slice)));
 }
 
 function sum(numbers: readonly number[]): number {
@@ -70,6 +78,23 @@ export const methodRows = [
     type: "LORA",
     configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets }),
     parameterCount: lowRank,
+  }),
+  row({
+    name: "LoRA on slices of fused layers",
+    type: "LORA",
+    configuration: (base) => ({
+      ...loraDefaults,
+      rank,
+      alpha: 3,
+      targets: [...adaptedSlices(base).keys()],
+      bias: "adapted",
+    }),
+    parameterCount(base) {
+      const slices = [...adaptedSlices(base).values()];
+      const biases = new Map(slices.map(({ layer }) => [layer.path, layer.bias ? layer.out : 0]));
+      return sum(slices.map(({ layer, out }) => rank * (layer.in + out))) + sum([...biases.values()]);
+    },
+    fits: ({ model_type: type }) => type === "gpt2" || type === "phi3" || type === "modernbert",
   }),
   row({
     name: "rsLoRA with biases",

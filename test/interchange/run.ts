@@ -24,10 +24,14 @@ const tolerance = 1e-4;
 const smallestEffect = 1e-2;
 
 interface InterchangeCase {
+  /** Where it is not the base's own. */
+  readonly name?: string;
   /** Folder under `models/` of the reference cases. */
   readonly base: string;
   readonly task: Task;
   readonly targets: readonly string[];
+  /** What PEFT adapts, where its names are others. */
+  readonly peftTargets?: readonly string[];
   /** Folder under `methods/` whose stored logits show that the Python side works. */
   readonly reference: string;
 }
@@ -41,6 +45,14 @@ const cases: readonly InterchangeCase[] = [
     reference: "llama_tied-lora_bias",
   },
   { base: "gpt2", task: "causal-lm", targets: ["c_attn"], reference: "gpt2-lora" },
+  {
+    name: "gpt2 by slices",
+    base: "gpt2",
+    task: "causal-lm",
+    targets: ["c_attn.query", "c_attn.value"],
+    peftTargets: ["c_attn"],
+    reference: "gpt2-lora",
+  },
   { base: "roberta_cls", task: "classification", targets: ["query", "value"], reference: "roberta_cls-lora" },
   { base: "bert_mlm", task: "masked-lm", targets: ["query", "value"], reference: "bert_mlm-lora" },
   {
@@ -57,6 +69,8 @@ const cases: readonly InterchangeCase[] = [
     reference: "distilbert_qa-lora",
   },
 ];
+
+const nameOf = ({ name, base }: InterchangeCase): string => name ?? base;
 
 /** An interchange case with the files that this run makes for it. */
 interface PreparedCase extends InterchangeCase {
@@ -102,7 +116,7 @@ function referenceFolder(): string {
 
 /** A copy of the base with a tokenizer, and training data for it; the reference folder itself stays as it is. */
 function prepare(one: InterchangeCase, reference: string, workFolder: string): PreparedCase {
-  const folder = join(workFolder, one.base);
+  const folder = join(workFolder, nameOf(one));
   const baseFolder = join(folder, "base");
   mkdirSync(baseFolder, { recursive: true });
   for (const name of ["config.json", "model.safetensors", "generation_config.json"]) {
@@ -138,7 +152,7 @@ function peftWrites(python: string, workFolder: string, prepared: readonly Prepa
   const jobs = prepared.map((one, index) => ({
     base: one.baseFolder,
     task: one.task,
-    settings: { r: 4, lora_alpha: 8, target_modules: one.targets },
+    settings: { r: 4, lora_alpha: 8, target_modules: one.peftTargets ?? one.targets },
     seed: index,
     out: peftWritten(one),
   }));
@@ -250,18 +264,18 @@ async function checkCase(
   trainingErrors: ReadonlyMap<string, unknown>,
 ): Promise<void> {
   if (existsSync(one.referenceAdapter)) {
-    await check(tally, `${one.base}: PEFT gives the stored logits of ${one.reference}`, () =>
+    await check(tally, `${nameOf(one)}: PEFT gives the stored logits of ${one.reference}`, () =>
       compareWithReference(one),
     );
   } else {
     tally.skipped += 1;
-    process.stdout.write(`skipped ${one.base}: ${one.referenceAdapter} does not exist\n`);
+    process.stdout.write(`skipped ${nameOf(one)}: ${one.referenceAdapter} does not exist\n`);
   }
-  await check(tally, `${one.base}: PEFT loads what deltafit trained`, () => {
-    if (trainingErrors.has(one.base)) throw trainingErrors.get(one.base);
+  await check(tally, `${nameOf(one)}: PEFT loads what deltafit trained`, () => {
+    if (trainingErrors.has(nameOf(one))) throw trainingErrors.get(nameOf(one));
     return compareWithPeft(one, deltafitWritten(one));
   });
-  await check(tally, `${one.base}: deltafit loads what PEFT wrote`, () =>
+  await check(tally, `${nameOf(one)}: deltafit loads what PEFT wrote`, () =>
     compareWithPeft(one, peftWritten(one)),
   );
 }
@@ -274,7 +288,7 @@ async function main(): Promise<void> {
   for (const absent of cases.filter((one) => !present.includes(one))) {
     tally.skipped += 3;
     process.stdout.write(
-      `skipped ${absent.base}: ${join(reference, "models", absent.base)} does not exist\n`,
+      `skipped ${nameOf(absent)}: ${join(reference, "models", absent.base)} does not exist\n`,
     );
   }
   const workFolder = mkdtempSync(join(tmpdir(), "deltafit-interchange-"));
@@ -284,7 +298,7 @@ async function main(): Promise<void> {
     try {
       deltafitTrains(one);
     } catch (error) {
-      trainingErrors.set(one.base, error);
+      trainingErrors.set(nameOf(one), error);
     }
   }
   peftWrites(python, workFolder, prepared);

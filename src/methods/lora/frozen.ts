@@ -4,9 +4,8 @@
  * rank r in place of x.
  */
 import { DeltafitError } from "../../errors.ts";
-import type { Value } from "../../graph/graph.ts";
 import { TorchGenerator } from "../../tensor/random.ts";
-import type { BoundMethod, ConstantSpec, ParameterSpec } from "../contract.ts";
+import type { ConstantSpec } from "../contract.ts";
 import type { LoraConfiguration } from "../lora.ts";
 import type { LoraSite } from "../lora-site.ts";
 
@@ -57,13 +56,4 @@ export function frozenStarts(
     shape: [rank, from],
     values: () => (drawn ??= draw()).get(a) ?? new Float32Array(rank * from),
   }));
-}
-
-/** All parameters of the plain LoRA that files hold. */
-export function withFrozen(
-  parameters: readonly ParameterSpec[],
-  frozen: readonly ConstantSpec[],
-): NonNullable<BoundMethod["condensed"]> {
-  return ({ parameter }) =>
-    new Map<string, Value>([...parameters, ...frozen].map(({ key }) => [key, parameter(key)]));
 }

@@ -55,10 +55,13 @@ export function fusedGatedFeedForward(
     activation: ActivationName;
     bias: boolean;
     dropout: number;
+    /** What the two halves are called: the one that is activated, and the one it is multiplied by. */
+    halves: readonly [string, string];
   },
 ): Value {
   const { hidden, intermediate, activation, bias, dropout } = settings;
-  const both = context.linear(modules.expand, x, { in: hidden, out: 2 * intermediate, bias });
+  const slices = settings.halves.map((name) => ({ name, out: intermediate }));
+  const both = context.linear(modules.expand, x, { in: hidden, out: 2 * intermediate, bias, slices });
   const [first = both, second = both] = context.builder.split(both, 1, [intermediate, intermediate]);
   const gated = context.builder.multiply(activate(context.builder, activation, first), second);
   return context.linear(modules.contract, context.dropout(gated, dropout), {

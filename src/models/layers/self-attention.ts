@@ -4,7 +4,7 @@
  */
 import type { Value } from "../../graph/graph.ts";
 import { requireDivisible } from "../configuration.ts";
-import type { AttentionCall, ForwardContext } from "../forward.ts";
+import type { AttentionCall, ForwardContext, OutputSlice } from "../forward.ts";
 import { rotate, splitHeads } from "./rotary.ts";
 import type { RotaryTables } from "./rotary.ts";
 
@@ -87,6 +87,19 @@ export function separateProjections(
   };
 }
 
+/** The outputs of a layer that computes all queries, then all keys, then all values. */
+export function projectionSlices({
+  heads,
+  groups,
+  size,
+}: Pick<AttentionShape, "heads" | "groups" | "size">): OutputSlice[] {
+  return [
+    { name: "query", out: heads * size },
+    { name: "key", out: groups * size },
+    { name: "value", out: groups * size },
+  ];
+}
+
 /**
  * Projections that were computed as one matrix product [tokens, (heads + 2 groups) * size]: all queries, then all keys,
  * then all values.
@@ -94,13 +107,16 @@ export function separateProjections(
 export function splitProjections(
   context: ForwardContext,
   fused: Value,
-  { heads, groups, size }: Pick<AttentionShape, "heads" | "groups" | "size">,
+  shape: Pick<AttentionShape, "heads" | "groups" | "size">,
 ): Projections {
-  const counts = [heads, groups, groups];
-  const widths = counts.map((count) => count * size);
+  const slices = projectionSlices(shape);
   const [query = fused, key = fused, value = fused] = context.builder
-    .split(fused, 1, widths)
-    .map((part, index) => splitHeads(context, part, counts[index] ?? 0));
+    .split(
+      fused,
+      1,
+      slices.map(({ out }) => out),
+    )
+    .map((part, index) => splitHeads(context, part, index === 0 ? shape.heads : shape.groups));
   return { query, key, value };
 }
 
