@@ -1,5 +1,4 @@
 /** @file The table of methods that the contract is held against: a configuration each, and what is known of it. */
-import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import { defaultTargets } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
 import { adaloraDefaults } from "../../src/methods/adalora.ts";
@@ -9,48 +8,13 @@ import { fourierftDefaults } from "../../src/methods/fourierft.ts";
 import { ia3Defaults } from "../../src/methods/ia3.ts";
 import { lohaDefaults } from "../../src/methods/loha.ts";
 import { lokrDefaults } from "../../src/methods/lokr.ts";
-import { loraDefaults } from "../../src/methods/lora.ts";
 import { oftDefaults } from "../../src/methods/oft.ts";
 import { prefixTuningDefaults } from "../../src/methods/prefix-tuning.ts";
 import { pTuningDefaults } from "../../src/methods/p-tuning.ts";
-import { slicesOf } from "../../src/methods/slices.ts";
-import type { LayerSlice } from "../../src/methods/slices.ts";
 import { vbloraDefaults } from "../../src/methods/vblora.ts";
 import { veraDefaults } from "../../src/methods/vera.ts";
-import type { LinearSite } from "../../src/models/forward.ts";
-
-export interface MethodRow<Type extends MethodType = MethodType> {
-  readonly name: string;
-  readonly type: Type;
-  readonly configuration: (base: Base) => MethodConfigurations[Type];
-  /** Trained parameters besides a classifier's head. */
-  readonly parameterCount: (base: Base) => number;
-  /** Whether the method has anything to train in a model; left out where it always has. */
-  /** The method changes the model from its start on: it is not made of the base's own weights. */
-  readonly startsElsewhere?: true;
-  readonly fits?: (configuration: Readonly<Record<string, unknown>>) => boolean;
-}
-
-function row<Type extends MethodType>(definition: MethodRow<Type>): MethodRow<Type> {
-  return definition;
-}
-
-/** Every linear layer but the last. */
-function adapted(base: Base): LinearSite[] {
-  return [...base.modules.linears.values()].filter(
-    ({ isOutput, path }) => !isOutput && !base.modules.headModules.includes(path.split(".")[0] ?? ""),
-  );
-}
-
-/** The first and the last slice of every fused layer. */
-function adaptedSlices({ modules }: Base): ReadonlyMap<string, LayerSlice> {
-  const isMiddle = ({ layer: { out: whole }, start, out }: LayerSlice) => start > 0 && start + out < whole;
-  return new Map([...slicesOf(modules)].filter(([, slice]) => !isMiddle(slice)));
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => a + b, 0);
-}
+import { loraRows } from "./lora-rows.ts";
+import { adapted, lowRank, row, sum } from "./method-row.ts";
 
 /** Two matrices with their biases. */
 const bottleneckSize = (size: number, width: number) => 2 * size * width + width + size;
@@ -62,7 +26,6 @@ const layersOf = ({ model }: Base) => (model.encoderDecoder ? 2 : 1) * model.lay
 
 const targets = "all-linear";
 const rank = 2;
-const lowRank = (base: Base) => sum(adapted(base).map((site) => rank * (site.in + site.out)));
 /** The extents of a Kronecker product's two factors for the widths of the tiny models. */
 const splits: Readonly<Record<number, readonly [number, number]>> = {
   4: [2, 2],
@@ -73,105 +36,7 @@ const splits: Readonly<Record<number, readonly [number, number]>> = {
 };
 
 export const methodRows = [
-  row({
-    name: "LoRA",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets }),
-    parameterCount: lowRank,
-  }),
-  row({
-    name: "LoRA on slices of fused layers",
-    type: "LORA",
-    configuration: (base) => ({
-      ...loraDefaults,
-      rank,
-      alpha: 3,
-      targets: [...adaptedSlices(base).keys()],
-      bias: "adapted",
-    }),
-    parameterCount(base) {
-      const slices = [...adaptedSlices(base).values()];
-      const biases = new Map(slices.map(({ layer }) => [layer.path, layer.bias ? layer.out : 0]));
-      return sum(slices.map(({ layer, out }) => rank * (layer.in + out))) + sum([...biases.values()]);
-    },
-    fits: ({ model_type: type }) => type === "gpt2" || type === "phi3" || type === "modernbert",
-  }),
-  row({
-    name: "rsLoRA with biases",
-    type: "LORA",
-    configuration: () => ({
-      ...loraDefaults,
-      rank,
-      alpha: 3,
-      targets,
-      rankStabilised: true,
-      bias: "adapted",
-    }),
-    parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ bias, out }) => (bias ? out : 0))),
-  }),
-  row({
-    name: "DoRA",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, magnitude: true }),
-    parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ out }) => out)),
-  }),
-  row({
-    name: "LoRA-FA",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, frozenA: true }),
-    parameterCount: (base) => sum(adapted(base).map(({ out }) => rank * out)),
-  }),
-  row({
-    name: "LoRA from an orthogonal start",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, initialWeights: "orthogonal" }),
-    parameterCount: lowRank,
-  }),
-  row({
-    name: "PiSSA",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, initialWeights: "pissa" }),
-    parameterCount: lowRank,
-  }),
-  row({
-    name: "PiSSA by a sketch, with DoRA",
-    type: "LORA",
-    configuration: () => ({
-      ...loraDefaults,
-      rank,
-      alpha: 3,
-      targets,
-      initialWeights: "pissa_niter_2",
-      magnitude: true,
-    }),
-    parameterCount: (base) => lowRank(base) + sum(adapted(base).map(({ out }) => out)),
-  }),
-  row({
-    name: "OLoRA",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, initialWeights: "olora" }),
-    parameterCount: lowRank,
-  }),
-  row({
-    name: "LoftQ",
-    type: "LORA",
-    configuration: () => ({
-      ...loraDefaults,
-      rank,
-      alpha: 2,
-      targets,
-      initialWeights: "loftq",
-      loftqIterations: 3,
-    }),
-    parameterCount: lowRank,
-    startsElsewhere: true,
-  }),
-  row({
-    name: "LoRA with trained tokens",
-    type: "LORA",
-    configuration: () => ({ ...loraDefaults, rank, alpha: 3, targets, tokens: { ids: [3, 5] } }),
-    parameterCount: (base) => lowRank(base) + 2 * base.model.hiddenSize,
-  }),
+  ...loraRows,
   row({
     name: "VeRA",
     type: "VERA",
@@ -189,7 +54,7 @@ export const methodRows = [
       initialVectorBound: 0.5,
       targets,
     }),
-    parameterCount: (base) => 5 * 4 + lowRank(base) * (5 / 4),
+    parameterCount: (base) => 5 * 4 + lowRank(base, rank) * (5 / 4),
     startsElsewhere: true,
   }),
   row({
@@ -222,7 +87,7 @@ export const methodRows = [
     name: "LoHa",
     type: "LOHA",
     configuration: () => ({ ...lohaDefaults, rank, alpha: 3, targets }),
-    parameterCount: (base) => 2 * lowRank(base),
+    parameterCount: (base) => 2 * lowRank(base, rank),
   }),
   row({
     name: "LoKr",

@@ -32,7 +32,7 @@ import { Trainer } from "../../src/training/trainer.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { scratchFolder } from "../support/tiny-base.ts";
 import { methodRows } from "./method-rows.ts";
-import type { MethodRow } from "./method-rows.ts";
+import type { MethodRow } from "./method-row.ts";
 import { lossOf } from "./pinned-gradients.ts";
 
 interface Architecture {

@@ -24,7 +24,7 @@ import { Trainer } from "../../src/training/trainer.ts";
 import { failureOf } from "../support/failure.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { methodRows } from "./method-rows.ts";
-import type { MethodRow } from "./method-rows.ts";
+import type { MethodRow } from "./method-row.ts";
 
 const sizes = {
   vocab_size: 31,
