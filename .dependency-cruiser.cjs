@@ -44,6 +44,7 @@ const sharedMethodFiles = [
   "layout",
   "saved-modules",
   "survey",
+  "slices",
   "targets",
   "adapter-weight",
   // Parts that several methods are made of.
