@@ -41,7 +41,43 @@ export interface AdapterFormat<Configuration> {
   readonly fileNames: (configuration: Configuration, modules: ModuleTable) => (key: string) => string;
   /** Constants of the method that the file holds as well: their names in it by key. Left out where there are none. */
   readonly constantNames?: (configuration: Configuration) => Readonly<Record<string, string>>;
+  /** Parameters that the file keeps in another form. Left out where it keeps all as they are trained. */
+  readonly packing?: Packing<Configuration>;
 }
+
+/** How a file keeps parameters in another form than the one they are trained in. */
+export interface Packing<Configuration> {
+  /** What the names of its tensors of whole numbers end with. */
+  readonly wholeNumbers: string;
+  /** The form of one parameter; `undefined` for one that is kept as it is. */
+  readonly formOf: (
+    configuration: Configuration,
+    key: string,
+    shape: readonly number[],
+  ) => PackedForm | undefined;
+}
+
+/** The tensors that stand for one parameter. */
+export interface PackedForm {
+  readonly tensors: readonly PackedTensor[];
+  /** Their numbers, in their order. */
+  readonly pack: (values: Float32Array) => readonly PackedNumbers[];
+  /**
+   * The parameter's values.
+   * @param where What the tensors belong to, for error messages.
+   * @throws DeltafitError `file-invalid`.
+   */
+  readonly unpack: (tensors: readonly PackedNumbers[], where: string) => Float32Array;
+}
+
+export interface PackedTensor {
+  /** What its name in the file has after the parameter's. */
+  readonly suffix: string;
+  readonly shape: readonly number[];
+  readonly dtype: "float32" | "uint8" | "int16" | "int32";
+}
+
+export type PackedNumbers = Float32Array | Uint8Array | Int16Array | Int32Array;
 
 /** What PEFT puts in front of a module's path. */
 export const modulePrefix = "base_model.model.";

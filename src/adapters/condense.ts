@@ -19,6 +19,7 @@ import { bindAdapter, withValues } from "./adapter.ts";
 import type { Adapter, BoundAdapter } from "./adapter.ts";
 import { methodTable } from "./method-table.ts";
 import type { MethodConfigurations, MethodEntry, MethodType } from "./method-table.ts";
+import { storedBytes } from "./stored-tensors.ts";
 
 /**
  * The adapter of which files keep every parameter, and which computes the same; the given one where that is so already.
@@ -38,11 +39,37 @@ export async function condenseAdapter(adapter: Adapter, base: Pick<Base, "module
  */
 export async function forUnchangedBase(adapter: Adapter, base: ChangeableBase): Promise<Adapter> {
   const { forUnchangedBase: convert, baseChanges = [] } = adapter.method;
-  if (convert === undefined || baseChanges.some(({ stored }) => base.locate(stored).form)) return adapter;
+  if (convert === undefined || keepsChanges(adapter, base)) return adapter;
   const starts = baseChanges.flatMap((change) =>
     change.starts.map(({ key, shape }) => ({ key, shape, values: () => startOf(base, adapter.method, key) })),
   );
   return computeAdapter(adapter, rebind<MethodType>(adapter, base, "forUnchangedBase"), convert, starts);
+}
+
+/** Whether a base keeps a matrix rounded that the adapter's method changes. */
+export function keepsChanges(
+  { method: { baseChanges = [] } }: Pick<BoundAdapter<MethodType>, "method">,
+  base: Pick<ChangeableBase, "locate">,
+): boolean {
+  return baseChanges.some(({ stored }) => base.locate(stored).form !== undefined);
+}
+
+/**
+ * Bytes of the tensors in the file that training writes of an adapter: in the form for the unchanged base, unless the base
+ * keeps the changes, and condensed.
+ */
+export function writtenBytes(
+  adapter: BoundAdapter<MethodType>,
+  base: Pick<Base, "modules">,
+  keeps: boolean,
+): number {
+  const plain =
+    keeps || adapter.method.forUnchangedBase === undefined
+      ? adapter
+      : rebind<MethodType>(adapter, base, "forUnchangedBase");
+  const condensed =
+    plain.method.condensed === undefined ? plain : rebind<MethodType>(plain, base, "condense");
+  return storedBytes<MethodType>(condensed, base);
 }
 
 /** A value of the graph besides the adapter's own. */
@@ -104,7 +131,7 @@ async function computeAdapter(
 
 /** The adapter's method fitted to the same base in another of its forms. */
 function rebind<Type extends MethodType>(
-  adapter: Adapter<Type>,
+  adapter: BoundAdapter<Type>,
   base: Pick<Base, "modules">,
   form: "condense" | "forUnchangedBase",
 ): BoundAdapter<Type> {

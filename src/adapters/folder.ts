@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import type { Base } from "../base/base.ts";
-import { DeltafitError } from "../errors.ts";
+import { DeltafitError, internalError } from "../errors.ts";
 import { writeFileAtomic, writeFolderAtomic } from "../files/atomic.ts";
 import { readJsonFile } from "../files/json.ts";
 import { hubCacheRepository, resolveInside } from "../files/paths.ts";
@@ -14,16 +14,18 @@ import { readingFrom } from "../files/read.ts";
 import { openSafetensors, pickleHint } from "../files/safetensors.ts";
 import type { SafetensorsFile } from "../files/safetensors.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
+import type { StreamedEntry } from "../files/safetensors-write.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { entryValues } from "../methods/layout.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import { withValues } from "./adapter.ts";
-import type { Adapter, BoundAdapter } from "./adapter.ts";
+import type { Adapter } from "./adapter.ts";
 import { condenseAdapter } from "./condense.ts";
 import { adapterCard } from "./card.ts";
-import { formatOf } from "./method-table.ts";
 import type { MethodType } from "./method-table.ts";
 import { bindPeftAdapter, readPeftHeader, toPeftConfiguration } from "./peft-configuration.ts";
+import { storedConstants, storedParameters } from "./stored-tensors.ts";
+import type { StoredParameter } from "./stored-tensors.ts";
 import { checkTensors } from "./tensor-match.ts";
 import { safetensorsSource } from "./tensor-source.ts";
 import type { TensorSource } from "./tensor-source.ts";
@@ -60,13 +62,9 @@ export function writeAdapterFiles<Type extends MethodType>(
   adapter: Adapter<Type>,
   base: Base,
 ): void {
-  const { layout, values } = adapter;
+  const { values } = adapter;
   const configuration = toPeftConfiguration(adapter, base);
-  const fileName = fileNamesOf(adapter, base);
-  const entries = layout.entries.map((entry) => ({
-    name: fileName(entry.key),
-    tensor: float32Tensor(entry.shape, entryValues(values, entry)),
-  }));
+  const entries = storedParameters<Type>(adapter, base).flatMap((stored) => fileEntries(stored, values));
   const constants = storedConstants(adapter).map(({ fileName: name, constant: { shape, values: own } }) => ({
     name,
     tensor: float32Tensor(shape, own()),
@@ -76,19 +74,12 @@ export function writeAdapterFiles<Type extends MethodType>(
   writeFileAtomic(join(folder, cardName), adapterCard(adapter, base));
 }
 
-function fileNamesOf<Type extends MethodType>(
-  adapter: BoundAdapter<Type>,
-  base: Base,
-): (key: string) => string {
-  return formatOf<Type>(adapter.methodType).fileNames(adapter.configuration, base.modules);
-}
-
-/** The constants of a method that its adapters' files hold. */
-function storedConstants<Type extends MethodType>({ methodType, configuration, method }: BoundAdapter<Type>) {
-  const names = formatOf<Type>(methodType).constantNames?.(configuration) ?? {};
-  return (method.constants ?? []).flatMap((constant) => {
-    const fileName = names[constant.key];
-    return fileName === undefined ? [] : [{ fileName, constant }];
+function fileEntries({ entry, tensors, form }: StoredParameter, values: Float32Array): StreamedEntry[] {
+  const own = entryValues(values, entry);
+  const numbers = form?.pack(own) ?? [own];
+  return tensors.map(({ fileName, shape, dtype }, index) => {
+    const { buffer, byteOffset, byteLength } = numbers[index] ?? own;
+    return { name: fileName, dtype, shape, chunks: () => [new Uint8Array(buffer, byteOffset, byteLength)] };
   });
 }
 
@@ -170,18 +161,38 @@ export function readAdapter(
   const header = readPeftHeader(configuration, where);
   const shapes = new Map([...weights.tensors].map(([tensor, { shape }]) => [tensor, shape]));
   const adapter = bindPeftAdapter(header, base, name, where, shapes);
-  const fileName = fileNamesOf(adapter, base);
-  const expected = adapter.layout.entries.map((entry) => ({ ...entry, fileName: fileName(entry.key) }));
-  const stored = storedConstants(adapter).map(({ fileName: name, constant }) => ({
-    ...constant,
-    fileName: name,
-  }));
+  const parameters = storedParameters<MethodType>(adapter, base);
+  const constants = storedConstants(adapter);
+  const expected = [...parameters.flatMap(({ tensors }) => tensors), ...constants];
   // Shapes come from the configuration: nothing is allocated before the file is known to hold as much.
-  checkTensors({ weights, expected: [...expected, ...stored], base, folder, baseModel: header.baseModel });
+  checkTensors({ weights, expected, base, folder, baseModel: header.baseModel });
   const values = new Float32Array(adapter.layout.size);
-  for (const entry of expected) readFinite(weights, entry.fileName, entryValues(values, entry));
-  const read = new Map(stored.map(({ key, fileName: name }) => [key, readFinite(weights, name)]));
+  for (const stored of parameters) readParameter(weights, stored, values);
+  const read = new Map(
+    constants.map(({ constant, fileName }) => [constant.key, readFinite(weights, fileName)]),
+  );
   return withValues<MethodType>({ ...adapter, method: withConstants(adapter.method, read) }, values);
+}
+
+function readParameter(
+  weights: TensorSource,
+  { entry, tensors, form }: StoredParameter,
+  values: Float32Array,
+): void {
+  const own = entryValues(values, entry);
+  if (form === undefined) {
+    for (const { fileName } of tensors) readFinite(weights, fileName, own);
+    return;
+  }
+  const parts = tensors.map(({ fileName, dtype }) =>
+    dtype === "float32" ? readFinite(weights, fileName) : readWhole(weights, fileName),
+  );
+  own.set(form.unpack(parts, `${quote(entry.key)} of ${quote(weights.path)}`));
+}
+
+function readWhole(weights: TensorSource, name: string): Int32Array {
+  if (weights.readWhole) return weights.readWhole(name);
+  throw internalError(`${quote(weights.path)} holds no whole numbers, which ${name} has.`);
 }
 
 function readFinite(weights: TensorSource, name: string, target?: Float32Array): Float32Array {

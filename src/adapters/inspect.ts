@@ -7,6 +7,7 @@ import { elementCount } from "../tensor/tensor.ts";
 import type { StoredDataType } from "../tensor/tensor.ts";
 import { modulePrefix } from "./adapter-format.ts";
 import { openAdapterFolder } from "./folder.ts";
+import { methodTable } from "./method-table.ts";
 import { promptFileName } from "./prompt-fields.ts";
 import { readPeftHeader } from "./peft-configuration.ts";
 
@@ -44,8 +45,10 @@ export function inspectAdapter(folder: string): AdapterInspection {
   const problems: string[] = [];
   const header = collect(problems, () => readPeftHeader(configuration, quote(configurationPath)));
   const tensors = [...weights.tensors.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape }));
+  const whole = header && methodTable[header.type].format?.packing?.wholeNumbers;
   for (const { name, dtype } of tensors) {
     const isFloat = dtype === "float32" || dtype === "float16" || dtype === "bfloat16" || dtype === "float64";
+    if (!isFloat && whole !== undefined && name.endsWith(whole)) continue;
     if (!isFloat) problems.push(`Tensor ${quote(name)} holds ${dtype}; expected floating point numbers.`);
     else if (!readFloat32(weights, name).every(Number.isFinite))
       problems.push(`Tensor ${quote(name)} holds NaN or infinity.`);

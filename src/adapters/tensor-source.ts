@@ -1,5 +1,7 @@
 /** @file Where an adapter's tensors come from, whatever the file's format. */
-import { readFloat32 } from "../files/safetensors.ts";
+import { DeltafitError } from "../errors.ts";
+import { quote } from "../files/quote.ts";
+import { readFloat32, readTensor } from "../files/safetensors.ts";
 import type { SafetensorsFile } from "../files/safetensors.ts";
 
 /** Named tensors of a file. */
@@ -12,6 +14,8 @@ export interface TensorSource {
    * @param into Filled and returned; of the tensor's number of elements.
    */
   readonly readFloat32: (name: string, into?: Float32Array) => Float32Array;
+  /** The numbers of a tensor of whole numbers. Left out where the format has floating point numbers alone. */
+  readonly readWhole?: (name: string) => Int32Array;
 }
 
 export function safetensorsSource(file: SafetensorsFile): TensorSource {
@@ -19,5 +23,20 @@ export function safetensorsSource(file: SafetensorsFile): TensorSource {
     path: file.path,
     tensors: file.tensors,
     readFloat32: (name, into) => readFloat32(file, name, into),
+    readWhole: (name) => readWhole(file, name),
   };
+}
+
+/** @throws DeltafitError `file-invalid` for floating point numbers, truth values and numbers beyond 32 bits. */
+function readWhole(file: SafetensorsFile, name: string): Int32Array {
+  const { dtype, data } = readTensor(file, name);
+  const isWhole = dtype !== "float32" && dtype !== "bool";
+  const numbers = Array.from(isWhole ? data : [], Number);
+  const isWithin = (value: number) => Math.abs(value) < 2 ** 31;
+  if (isWhole && numbers.every(isWithin)) return Int32Array.from(numbers);
+  throw new DeltafitError(
+    "file-invalid",
+    `Tensor ${quote(name)} of ${quote(file.path)}: expected whole numbers of at most 32 bits, found ${isWhole ? "larger ones" : dtype}.`,
+    "Check that the download or the copy is complete.",
+  );
 }

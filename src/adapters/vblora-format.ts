@@ -10,10 +10,10 @@ import { vbloraBank } from "../methods/vblora.ts";
 import type { VbloraConfiguration } from "../methods/vblora.ts";
 import type { AdapterFormat } from "./adapter-format.ts";
 import { vbloraTargets } from "./default-targets.ts";
+import { vbloraPacking } from "./vblora-packing.ts";
 import {
   biasNames,
   fanInFanOut,
-  refuseFields,
   targetFieldDefaults,
   targetFields,
   targetsFromPeft,
@@ -30,6 +30,7 @@ const understoodFields = {
   num_vectors: z.int().positive().default(256),
   vector_length: z.int().positive().default(256),
   topk: z.int().positive().default(2),
+  save_only_topk_weights: z.boolean().nullish(),
   vblora_dropout: z.number().min(0).lt(1).default(0),
   fan_in_fan_out: z.boolean().nullish(),
   bias: bias.schema,
@@ -57,13 +58,13 @@ export const vbloraFormat: AdapterFormat<VbloraConfiguration> = {
   defaultTargets: vbloraTargets,
   fromPeft(raw, context) {
     const fields = parseWithSchema(schema, raw, context.where);
-    refuseFields(raw, { save_only_topk_weights: false }, context.where);
     return {
       ...targetsFromPeft(fields, vbloraTargets, context, kinds),
       rank: fields.r,
       vectorCount: fields.num_vectors,
       vectorLength: fields.vector_length,
       topVectors: fields.topk,
+      saveTopOnly: fields.save_only_topk_weights ?? false,
       dropout: fields.vblora_dropout,
       bias: bias.fromPeft(fields.bias),
       initialVectorBound: fields.init_vector_bank_bound,
@@ -78,6 +79,7 @@ export const vbloraFormat: AdapterFormat<VbloraConfiguration> = {
       num_vectors: configuration.vectorCount,
       vector_length: configuration.vectorLength,
       topk: configuration.topVectors,
+      save_only_topk_weights: configuration.saveTopOnly ?? false,
       vblora_dropout: configuration.dropout,
       fan_in_fan_out: fanInFanOut(adapted, modules),
       bias: bias.toPeft(configuration.bias),
@@ -90,4 +92,5 @@ export const vbloraFormat: AdapterFormat<VbloraConfiguration> = {
     // The bank belongs to no module: it stands outside of the model's own names.
     return (key) => (key === vbloraBank ? `base_model.${key}` : names(key));
   },
+  packing: vbloraPacking,
 };

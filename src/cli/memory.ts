@@ -1,4 +1,5 @@
 /** @file `deltafit memory`: what a run would need, from config.json alone, beside full fine-tuning. */
+import { writtenBytes } from "../adapters/condense.ts";
 import { openShape } from "../base/base.ts";
 import type { BaseShape } from "../base/base.ts";
 import type { BoundMethod } from "../methods/contract.ts";
@@ -45,10 +46,11 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const { shape, assumed } = openShape({ path, task: values.task });
   if (Object.keys(assumed).length > 0) terminal.warn(describeAssumed(assumed, shape));
   const availableBytes = availableMemoryBytes();
-  const own = figuresOf(shape, bindMethodsFromFlags(shape, values.method, values), {
-    ...values,
-    availableBytes,
-  });
+  const adapters = bindMethodsFromFlags(shape, values.method, values);
+  const { storage = "float32" } = values;
+  const isRounded = storage === "int8" || storage === "nf4";
+  const adapterBytes = adapters.reduce((sum, each) => sum + writtenBytes(each, shape, isRounded), 0);
+  const own = figuresOf(shape, adapters, { ...values, availableBytes, adapterBytes });
   const fullMethod = { name: "full", method: fullFineTuning(shape.modules) };
   const full = figuresOf(shape, [fullMethod], { ...values, recompute: own.recompute, availableBytes });
   const name = values.method.join("+");
@@ -62,7 +64,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
         ["trained parameters", count(own.trainableParameters), count(full.trainableParameters)],
         ["  of the task's head", count(own.headParameters), count(full.headParameters)],
         ["all parameters", count(own.totalParameters), count(full.totalParameters)],
-        ["trained, on disk", describeBytes(own.adapterBytes), describeBytes(full.adapterBytes)],
+        ["written to disk", describeBytes(own.adapterBytes), describeBytes(full.adapterBytes)],
         ...categories.map(([label, key]) => [
           label,
           describeBytes(own.bytes[key]),
@@ -115,7 +117,7 @@ const categories: readonly (readonly [string, keyof MemoryBytes])[] = [
 function figuresOf(
   shape: BaseShape,
   methods: readonly NamedMethod[],
-  values: Values & { readonly availableBytes: number },
+  values: Values & { readonly availableBytes: number; readonly adapterBytes?: number },
 ) {
   const { storage = "float32" } = values;
   const method = { parameters: methods.flatMap((each) => each.method.parameters) };
@@ -128,7 +130,8 @@ function figuresOf(
     totalParameters,
     trainableParameters,
     headParameters,
-    adapterBytes: (trainableParameters + headParameters) * Float32Array.BYTES_PER_ELEMENT,
+    adapterBytes:
+      values.adapterBytes ?? (trainableParameters + headParameters) * Float32Array.BYTES_PER_ELEMENT,
     recompute: decided.recompute,
     bytes,
   };

@@ -23,6 +23,7 @@ export interface MethodValues {
   readonly vectorCount: number | undefined;
   readonly vectorLength: number | undefined;
   readonly topVectors: number | undefined;
+  readonly saveTopOnly: boolean;
   readonly frequencies: number | undefined;
   readonly initialRank: number | undefined;
   readonly totalSteps: number | undefined;

@@ -3,14 +3,13 @@
  * a method's configuration does not have is refused when its flag is given.
  */
 import { bindNewAdapter } from "../adapters/adapter.ts";
-import type { Adapter } from "../adapters/adapter.ts";
+import type { Adapter, BoundAdapter } from "../adapters/adapter.ts";
 import { createAdapterStack, headOwner } from "../adapters/create-stack.ts";
 import type { StackedMethod } from "../adapters/create-stack.ts";
 import { defaultTargets } from "../adapters/method-table.ts";
 import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
 import type { Base, BaseShape } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
-import type { BoundMethod } from "../methods/contract.ts";
 import { adaloraDefaults } from "../methods/adalora.ts";
 import { boftDefaults } from "../methods/boft.ts";
 import { bottleneckDefaults } from "../methods/bottleneck.ts";
@@ -130,11 +129,13 @@ const rows = {
     uses: [
       ...targetSettings,
       ...(["exclude", "rank", "dropout", "bias", "vectorCount", "vectorLength", "topVectors"] as const),
+      "saveTopOnly",
     ],
     configure: (values, modelType) => ({
       ...vbloraDefaults,
       ...targeting("VBLORA", values, modelType),
       ...given(values, ["exclude", "rank", "dropout", "bias", "vectorCount", "vectorLength", "topVectors"]),
+      ...(values.saveTopOnly && { saveTopOnly: true }),
     }),
   }),
   ia3: row({
@@ -372,11 +373,10 @@ export function bindMethodsFromFlags(
   { modules, model, settings }: BaseShape,
   methods: readonly MethodName[],
   values: MethodValues,
-): { readonly name: string; readonly method: BoundMethod }[] {
+): BoundAdapter<MethodType>[] {
   const base = { modules, settings, newParameters: [] };
   const owner = headOwner(methods.map((method) => rows[method].type));
-  return configure(methods, values, model.modelType, false).map((method, index) => ({
-    name: method.name,
-    method: bindNewAdapter<MethodType>({ ...method, base, trainsHead: index === owner }).method,
-  }));
+  return configure(methods, values, model.modelType, false).map((method, index) =>
+    bindNewAdapter<MethodType>({ ...method, base, trainsHead: index === owner }),
+  );
 }

@@ -118,6 +118,7 @@ export const methodFlags = {
   vectorCount: optional(wholeNumber(1), methodGroup, "vectors of VB-LoRA's bank", "256"),
   vectorLength: optional(wholeNumber(1), methodGroup, "length of each; divides every adapted width", "256"),
   topVectors: optional(wholeNumber(1), methodGroup, "vectors that a piece is mixed of", "2"),
+  saveTopOnly: switched(methodGroup, "write the shares of those vectors alone"),
   frequencies: optional(wholeNumber(1), methodGroup, "entries of the spectrum FourierFT trains", "1000"),
   initialRank: optional(wholeNumber(1), methodGroup, "AdaLoRA's rank before ranks are dropped", "1.5 x rank"),
   totalSteps: optional(wholeNumber(1), methodGroup, "updates of AdaLoRA's schedule", "those of the run"),

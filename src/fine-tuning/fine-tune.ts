@@ -3,6 +3,7 @@
  * The one place where data, training, evaluation and files meet.
  */
 import type { Adapter } from "../adapters/adapter.ts";
+import { keepsChanges, writtenBytes } from "../adapters/condense.ts";
 import { settleAdapters } from "../adapters/settle.ts";
 import type { Base } from "../base/base.ts";
 import { batches } from "../data/batches.ts";
@@ -103,7 +104,7 @@ export interface FineTuneResult {
   readonly tokens: number;
   readonly supervisedTokens: number;
   readonly tokensPerSecond: number;
-  /** Size of the adapter's weights as stored. */
+  /** Size of the trained adapters' tensors as they are stored. */
   readonly adapterBytes: number;
   /** Where the adapter, or the whole model of a method without adapters, was written. */
   readonly folder: string | undefined;
@@ -325,7 +326,7 @@ function resultOf(
     tokens: progress.tokens,
     supervisedTokens: progress.supervisedTokens,
     tokensPerSecond: progress.tokens / Math.max(progress.stepSeconds, 1e-9),
-    adapterBytes: size(adapters) * Float32Array.BYTES_PER_ELEMENT,
+    adapterBytes: adapters.reduce((sum, each) => sum + writtenBytes(each, base, keepsChanges(each, base)), 0),
     folder: out,
   };
 }

@@ -208,6 +208,8 @@ export interface BoundMethod {
    */
   readonly condensed?:
     ((use: Pick<MethodUse, "builder" | "parameter">) => ReadonlyMap<string, Value>) | undefined;
+  /** Why parameters of these values can be used but not trained on from; `undefined` where they can be trained. */
+  readonly fixed?: ((parameter: (key: string) => Float32Array) => string | undefined) | undefined;
   /** Rules of merging, or the reason why the method cannot merge. */
   readonly merge: readonly MergeRule[] | { readonly impossible: string };
 }

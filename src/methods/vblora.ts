@@ -23,6 +23,8 @@ export interface VbloraConfiguration extends TargetSettings {
   readonly vectorLength: number;
   /** How many vectors a piece is mixed of. */
   readonly topVectors: number;
+  /** Keep in files the shares of those vectors alone: a fraction of the size, but nothing to train on from. */
+  readonly saveTopOnly?: boolean | undefined;
   /** Share of the input that A does not see while training. */
   readonly dropout: number;
   /** Which biases of the base are trained as well. */
@@ -62,6 +64,10 @@ export const vblora: Method<VbloraConfiguration> = {
         ...[...sites.values()].flatMap((site) => logitSpecs(site, configuration)),
         ...saved.parameters,
       ],
+      fixed: (parameter) =>
+        [...sites.values()].some((site) => logitKeys(site).some((key) => parameter(key).includes(-Infinity)))
+          ? "its file keeps the largest logits of each piece alone, and training needs them all"
+          : undefined,
       hooks: (use) => ({ ...hooksOf(use, sites, configuration), ...saved.hooks(use) }),
       merge: [
         ...[...sites.values()].map((site) =>
@@ -129,14 +135,23 @@ function logitShapes(
   };
 }
 
+const logitKeys = ({ path }: LinearSite): readonly [string, string] => [
+  `${path}.vblora_logits_A`,
+  `${path}.vblora_logits_B`,
+];
+
+/** Whether a parameter is a piece's logits. */
+export const isVbloraLogits = (key: string): boolean => /\.vblora_logits_[AB]$/.test(key);
+
 function logitSpecs(site: LinearSite, configuration: VbloraConfiguration): ParameterSpec[] {
   const { a, b } = logitShapes(site, configuration);
-  const spec = (name: string, shape: number[]): ParameterSpec => ({
-    key: `${site.path}.${name}`,
+  const [keyOfA, keyOfB] = logitKeys(site);
+  const spec = (key: string, shape: number[]): ParameterSpec => ({
+    key,
     shape,
     initial: normal(shape, configuration.initialLogitDeviation),
   });
-  return [spec("vblora_logits_A", a), spec("vblora_logits_B", b)];
+  return [spec(keyOfA, a), spec(keyOfB, b)];
 }
 
 type Use = Pick<MethodUse, "builder" | "parameter">;
@@ -146,13 +161,14 @@ function matricesOf(use: Use, site: LinearSite, configuration: VbloraConfigurati
   const { builder } = use;
   const { rank, vectorLength } = configuration;
   const shapes = logitShapes(site, configuration);
-  const piecesOfB = pieces(use, `${site.path}.vblora_logits_B`, shapes.b, configuration);
+  const [keyOfA, keyOfB] = logitKeys(site);
+  const piecesOfB = pieces(use, keyOfB, shapes.b, configuration);
   const upright = builder.transpose(
     builder.reshape(piecesOfB, [site.out / vectorLength, rank, vectorLength]),
     [0, 2, 1],
   );
   return {
-    a: builder.reshape(pieces(use, `${site.path}.vblora_logits_A`, shapes.a, configuration), [rank, site.in]),
+    a: builder.reshape(pieces(use, keyOfA, shapes.a, configuration), [rank, site.in]),
     b: builder.reshape(upright, [site.out, rank]),
   };
 }

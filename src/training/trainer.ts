@@ -8,6 +8,7 @@ import { hashText } from "../graph/print.ts";
 import { inputNames } from "../methods/forward-pass.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Device, Session, SessionOptions } from "../runtime/session.ts";
+import { entryValues, findEntry } from "../methods/layout.ts";
 import { applyRules, ruleStateLayout, startingValues } from "../methods/update-rules.ts";
 import { trainableInput } from "../tasks/pass.ts";
 import { buildPenaltyGraph } from "../tasks/penalty.ts";
@@ -82,8 +83,10 @@ export class Trainer<Batch> {
     );
   }
 
+  /** @throws DeltafitError `method-unsupported` for parameters that a method can use but not train on from. */
   static async create<Batch>(options: TrainerOptions<Batch>): Promise<Trainer<Batch>> {
     const { objective, optimiser, groups, device = cpu, session } = options;
+    refuseFixed(objective, options.parameters);
     const gradientSession = await device.createSession(objective.graph, objective.locate, session);
     const { layout, adapters = [] } = objective;
     const hasRule = adapters.some(({ method }) => method.afterUpdate !== undefined);
@@ -190,6 +193,18 @@ export class Trainer<Batch> {
     await this.#gradientSession.dispose();
     await this.#updateSession.dispose();
     await this.#penaltySession?.dispose();
+  }
+}
+
+function refuseFixed<Batch>({ adapters = [], layout }: Objective<Batch>, parameters: Float32Array): void {
+  for (const { name, method } of adapters) {
+    const reason = method.fixed?.((key) => entryValues(parameters, findEntry(layout, name, key)));
+    if (reason === undefined) continue;
+    throw new DeltafitError(
+      "method-unsupported",
+      `Training: the adapter "${name}" can be used and merged, but not trained on from: ${reason}.`,
+      "Resume from a checkpoint of the run that made it, or keep it frozen under an adapter that is trained.",
+    );
   }
 }
 

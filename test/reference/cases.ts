@@ -48,7 +48,7 @@ export function compare(
   for (let index = 0; index < expected.data.length; index++) {
     if (!counts(index)) continue;
     const [a, b] = [actual.data[index] ?? NaN, expected.data[index] ?? NaN];
-    const excess = Math.abs(a - b) / (tolerance.absolute + tolerance.relative * Math.abs(b));
+    const excess = a === b ? 0 : Math.abs(a - b) / (tolerance.absolute + tolerance.relative * Math.abs(b));
     if (!(excess <= worst)) [worst, at] = [excess, index];
   }
   if (!(worst <= 1))
