@@ -50,3 +50,34 @@ test("the backward pass reads no result of a segment but its input and output", 
   const readers = graph.nodes.filter((node) => node.inputs.some((value) => value?.node === firstTanh));
   expect(readers.map((node) => node.operation)).toEqual(["Add"]);
 });
+
+test("the backward pass reads no activation of a gate, nor its product, but computes them again", () => {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "float32", ["rows", 2]);
+  const [gate, up, down] = [0, 1, 2].map((index) => builder.input(`w${index}`, "float32", [2, 2]));
+  if (!gate || !up || !down) throw new Error("three matrices were made");
+  const activation = builder.swish(builder.gemm(x, gate));
+  const product = builder.multiply(activation, builder.gemm(x, up));
+  const forward = builder.gemm(product, down);
+  const weights = [gate, up, down];
+  const gradients = gradient(builder, builder.sumAll(builder.multiply(forward, forward)), weights);
+  const graph = graphOf(gradients.flatMap((value, index) => (value ? [{ name: `d${index}`, value }] : [])));
+  verify(graph);
+  expect(gradients.every((value) => value !== undefined)).toBe(true);
+  const readersOf = (value: Value) =>
+    graph.nodes
+      .filter(({ inputs }) => inputs.some((input) => input === value))
+      .map(({ operation }) => operation);
+  expect(readersOf(activation)).toEqual(["Mul"]);
+  expect(readersOf(product)).toEqual(["Gemm"]);
+  const slope = interpret(graph, feeds)["d0"]?.data[0] ?? NaN;
+  const lossAt = (first: number) => {
+    const w0 = { ...feeds.w0, data: Float64Array.from(feeds.w0.data).fill(first, 0, 1) };
+    const { data } = interpret(graphOf([{ name: "y", value: forward }]), { ...feeds, w0 })["y"] ?? {
+      data: [],
+    };
+    return Array.from(data).reduce((sum, value) => sum + value * value, 0);
+  };
+  const step = 1e-5;
+  expect(slope).toBeCloseTo((lossAt(0.5 + step) - lossAt(0.5 - step)) / (2 * step), 6);
+});

@@ -32,7 +32,7 @@ export function recomputation(
   const copies = new Map<Segment, Map<Node, Node>>();
   return (node) => {
     const segment = segmentOf.get(node);
-    if (!segment) return node;
+    if (!segment) return overCheapInputs(builder, node, gradientOf);
     let known = copies.get(segment);
     if (!known) {
       known = copySegment(
@@ -45,6 +45,36 @@ export function recomputation(
     }
     return known.get(node) ?? node;
   };
+}
+
+/**
+ * The same node over inputs that take less time to compute again than memory to keep: what an activation gives, and its
+ * product with a gate, which are the largest results of a layer.
+ */
+function overCheapInputs(
+  builder: GraphBuilder,
+  node: Node,
+  gradientOf: (value: Value) => Value | undefined,
+): Node {
+  const [output] = node.outputs;
+  const gradient = output && gradientOf(output);
+  if (!gradient || !node.inputs.some((input) => input && isCheap(input))) return node;
+  return { ...node, inputs: node.inputs.map((input) => input && computedAgain(builder, input, gradient)) };
+}
+
+function isCheap({ node }: Value): boolean {
+  if (node.operation === "Swish") return true;
+  return node.operation === "Mul" && node.inputs.some((factor) => factor?.node.operation === "Swish");
+}
+
+function computedAgain(builder: GraphBuilder, value: Value, gradient: Value): Value {
+  if (!isCheap(value)) return value;
+  const { node } = value;
+  const inputs = node.inputs.map((input) => {
+    if (!input || node.operation === "Mul") return input && computedAgain(builder, input, gradient);
+    return after(builder, input, gradient);
+  });
+  return builder.copy(node, inputs).outputs[value.outputIndex] ?? value;
 }
 
 /** The nodes that the segment's input reaches and that reach its output. */

@@ -221,12 +221,13 @@ export const Relu = unary("Relu", {
     builder.where(builder.lessOrEqual(x, builder.scalar(0)), builder.scalar(0), dy),
 });
 
-/** SiLU; ONNX Runtime's fused kernel is QuickGelu with alpha 1. d/dx = s (1 + x (1 - s)) = s + y (1 - s), s = sigmoid(x). */
+/** SiLU; ONNX Runtime's fused kernel is QuickGelu with alpha 1. d/dx = s (1 + x (1 - s)) = s + x s (1 - s), s = sigmoid(x). */
 export const Swish: Operation<"Swish"> = {
   ...unary("Swish", {
     compute: (x) => x * sigmoid(x),
-    gradient(builder, dy, x, y) {
+    gradient(builder, dy, x) {
       const s = builder.sigmoid(x);
+      const y = builder.multiply(x, s);
       return builder.multiply(dy, builder.add(s, builder.subtract(y, builder.multiply(y, s))));
     },
   }),
