@@ -61,14 +61,14 @@ export function buildTrainingGraph(options: TaskGraphOptions): TaskGraph {
 }
 
 /**
- * Output "loss" (summed, without what the model adds in training) and "logits": [sequences, labels] of what labels whole sequences, [supervised tokens, labels] of what labels
- * tokens, [batch, length, 2] of what finds answers. The tasks that predict tokens have "correct" instead: the number of
+ * Output "loss" (summed, without what the model adds in training) and "logits": [sequences, labels] of what labels
+ * whole sequences, [supervised tokens, labels] of what labels tokens, [batch, length, 2] of what finds answers. The tasks that predict tokens have "correct" instead: the number of
  * supervised tokens whose most likely prediction is right.
  */
 export function buildEvaluationGraph(options: TaskGraphOptions): TaskGraph {
   const pass = startTask(options, false);
   const outputs: GraphOutput[] = [];
-  const loss = lossOf({ ...pass, losses: [] }, pass.loss, outputs);
+  const loss = lossOf(pass, pass.loss, outputs);
   return pass.finish([{ name: "loss", value: loss }, ...outputs]);
 }
 

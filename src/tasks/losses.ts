@@ -39,8 +39,6 @@ interface LossPass {
   readonly context: ForwardContext;
   /** Hidden states [tokens, hidden] of the body. */
   readonly hidden: Value;
-  /** Scalars that the model adds to the mean loss of the tokens it predicts. */
-  readonly losses: readonly Value[];
 }
 
 /** Into how many parts the logits of a task are cut: those over a vocabulary are large. */
@@ -48,7 +46,7 @@ export function lossChunksOf({ task }: TaskSettings, wanted: number): number {
   return predictsTokens(task) ? wanted : 1;
 }
 
-/** The summed loss; what evaluation wants besides is pushed to `extra`. */
+/** The summed loss, without what the model adds; what evaluation wants besides is pushed to `extra`. */
 export function lossOf(pass: LossPass, options: LossOptions, extra?: GraphOutput[]): Value {
   switch (options.settings.task) {
     case "causal-lm":
@@ -68,17 +66,30 @@ export function lossOf(pass: LossPass, options: LossOptions, extra?: GraphOutput
   }
 }
 
-/** The summed loss in the parts that its logits over the vocabulary are made in; one where a task has no such logits. */
-export function lossPartsOf(pass: LossPass, options: LossOptions): LossPart[] {
+/**
+ * The summed loss in the parts that its logits over the vocabulary are made in, and one for each loss that the model
+ * adds; a single one where a task has no such logits.
+ * @param pass.losses scalars that the model adds to the mean loss of the tokens it predicts.
+ */
+export function lossPartsOf(
+  pass: LossPass & { readonly losses: readonly Value[] },
+  options: LossOptions,
+): LossPart[] {
   if (!predictsTokens(options.settings.task))
     return [{ input: pass.hidden, lossOf: (hidden) => lossOf({ ...pass, hidden }, options) }];
-  return Array.from({ length: options.lossChunks }, (_, chunk) => {
-    const { rows, targets } = supervised(pass, chunk);
-    return {
-      input: rows,
-      lossOf: (input) => pass.builder.sumAll(tokenLosses(pass, options, input, targets).losses),
-    };
-  });
+  const { builder } = pass;
+  const chunks = Array.from({ length: options.lossChunks }, (_, chunk) => supervised(pass, chunk));
+  const predicted = chunks.map(({ rows, targets }) => ({
+    input: rows,
+    lossOf: (input: Value) => builder.sumAll(tokenLosses(pass, options, input, targets).losses),
+  }));
+  const terms = addDimensions(...chunks.map(({ targets }) => targets.shape[0] ?? 0));
+  // Whoever runs the graph divides the sum by the number of its terms, so what adds to the mean counts once for each.
+  const added = pass.losses.map((loss) => ({
+    input: builder.reshape(loss, [1]),
+    lossOf: (input: Value) => builder.sumAll(builder.expand(input, [terms])),
+  }));
+  return [...predicted, ...added];
 }
 
 /** The supervised rows of the hidden states, and their targets. */
@@ -96,16 +107,11 @@ function vocabularyLoss(pass: LossPass, options: LossOptions, extra?: GraphOutpu
     const { logits, losses } = tokenLosses(pass, options, rows, targets);
     return {
       loss: builder.sumAll(losses),
-      terms: rows.shape[0] ?? 0,
       correct: extra ? countCorrect(builder, logits, losses) : undefined,
     };
   });
   extra?.push({ name: "correct", value: sum(parts.flatMap((part) => part.correct ?? [])) });
-  const predicted = sum(parts.map(({ loss }) => loss));
-  // The caller divides the sum by the number of its terms, so what is added to the mean counts once for each.
-  const terms = () =>
-    builder.sumAll(builder.expand(builder.scalar(1), [addDimensions(...parts.map((part) => part.terms))]));
-  return pass.losses.reduce((all, own) => builder.add(all, builder.multiply(own, terms())), predicted);
+  return sum(parts.map(({ loss }) => loss));
 }
 
 /** The loss of each row of hidden states. */

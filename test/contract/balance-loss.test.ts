@@ -11,8 +11,13 @@ import { collate } from "../../src/data/batches.ts";
 import type { Batch } from "../../src/data/batches.ts";
 import { Evaluator } from "../../src/evaluation/evaluator.ts";
 import { loraDefaults } from "../../src/methods/lora.ts";
+import { cpu } from "../../src/runtime/cpu.ts";
+import { feedsOf } from "../../src/tasks/feeds.ts";
+import { buildTrainingGraph } from "../../src/tasks/graphs.ts";
+import { trainableInput } from "../../src/tasks/pass.ts";
+import { float32Tensor } from "../../src/tensor/tensor.ts";
 import { languageObjective } from "../../src/training/objective.ts";
-import { adamWDefaults } from "../../src/training/optimiser.ts";
+import { adamWDefaults, floatsOf } from "../../src/training/optimiser.ts";
 import { Trainer } from "../../src/training/trainer.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -101,6 +106,29 @@ test("recomputed layers give the same", async () => {
   const recomputed = await gradientOf(base, [batchOf(examples)], true);
   expect(recomputed.loss).toBe(kept.loss);
   expectSame(recomputed.gradient, kept.gradient, 1e-6);
+});
+
+test("logits made in parts give the same", async () => {
+  const base = await openTiny(0.5);
+  const { model, settings } = base;
+  const adapter = moved(base);
+  const run = async (lossChunks: number) => {
+    const adapters = [{ name: adapter.name, method: adapter.method, trainable: true }];
+    const options = { model, settings, adapters, padding: true, attentionBlocks: 1, lossChunks };
+    const taskGraph = buildTrainingGraph(options);
+    const running = await cpu.createSession(taskGraph.graph, (weight) => base.locate(weight), session);
+    const { tensors, count } = feedsOf(taskGraph, model, batchOf(examples));
+    const values = float32Tensor([adapter.values.length], adapter.values);
+    const outputs = await running.run({ ...tensors, [trainableInput]: values });
+    await running.dispose();
+    return { loss: (floatsOf(outputs, "loss")[0] ?? NaN) / count, gradient: floatsOf(outputs, "gradient") };
+  };
+  const whole = await gradientOf(base, [batchOf(examples)]);
+  for (const chunks of [1, 3]) {
+    const { loss, gradient } = await run(chunks);
+    expect(loss).toBeCloseTo(whole.loss, 5);
+    expectSame(gradient, whole.gradient, 1e-5);
+  }
 });
 
 test("of several batches it counts as their predictions do", async () => {
