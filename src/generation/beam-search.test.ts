@@ -62,11 +62,13 @@ describe("beamSearch", () => {
       const given: BeamSettings = { ...settings, lengthPenalty, beams: vocabulary ** 3 };
       // Without stop tokens no search can end early, so that all of them are compared.
       const endless = { ...given, stopTokens: new Set<number>() };
-      expect(await beamSearch(decoderOf(table), [first], endless)).toEqual(
+      expect((await beamSearch(decoderOf(table), [first], endless)).tokens).toEqual(
         bestOfAll(table, [first], endless),
       );
       if (lengthPenalty === 0)
-        expect(await beamSearch(decoderOf(table), [first], given)).toEqual(bestOfAll(table, [first], given));
+        expect((await beamSearch(decoderOf(table), [first], given)).tokens).toEqual(
+          bestOfAll(table, [first], given),
+        );
     },
   );
 
@@ -77,8 +79,12 @@ describe("beamSearch", () => {
       if (history.length === 1) return likelier;
       return history.at(-1) === 1 ? Float32Array.of(-20, -20, 0, -20, -20) : new Float32Array(vocabulary);
     };
-    expect(await beamSearch(decoderOf(certain), [3], { ...settings, limit: 2, beams: 2 })).toEqual([1, 2]);
-    expect(await beamSearch(decoderOf(certain), [3], { ...settings, limit: 2, beams: 1 })).toEqual([0, 0]);
+    expect((await beamSearch(decoderOf(certain), [3], { ...settings, limit: 2, beams: 2 })).tokens).toEqual([
+      1, 2,
+    ]);
+    expect((await beamSearch(decoderOf(certain), [3], { ...settings, limit: 2, beams: 1 })).tokens).toEqual([
+      0, 0,
+    ]);
   });
 
   it("keeps an end only if it is among the best, and prefers longer texts with a larger penalty", async () => {
@@ -87,16 +93,16 @@ describe("beamSearch", () => {
       history.length === 1
         ? Float32Array.of(Math.log(0.45), -20, -20, -20, Math.log(0.55))
         : Float32Array.of(0, -20, -20, -20, -20);
-    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 0 })).toEqual([
-      end,
-    ]);
-    expect(await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 1 })).toEqual([
-      0, 0, 0, 0,
-    ]);
+    expect(
+      (await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 0 })).tokens,
+    ).toEqual([end]);
+    expect(
+      (await beamSearch(decoderOf(half), [3], { ...settings, beams: 2, lengthPenalty: 1 })).tokens,
+    ).toEqual([0, 0, 0, 0]);
   });
 
   it("follows the penalties", async () => {
-    const tokens = await beamSearch(decoderOf(table), [1], {
+    const { tokens } = await beamSearch(decoderOf(table), [1], {
       ...settings,
       stopTokens: new Set(),
       limit: 4,
@@ -136,7 +142,7 @@ describe("beamSearch", () => {
     });
     const given = { limit: 8, lengthPenalty: 1, stopTokens: new Set<number>(), beams: 4 };
     for (const [row, prompt] of prompts.entries())
-      expect(tokens[row]).toEqual(await beamSearch(forgetful(), prompt, given));
+      expect(tokens[row]).toEqual((await beamSearch(forgetful(), prompt, given)).tokens);
     expect(finishReasons).toEqual(["length", "length"]);
     expect(tokens).not.toEqual(
       (await generator.generate({ prompts, maximumNewTokens: 8, stopTokens: [] })).tokens,

@@ -21,7 +21,7 @@ export interface BeamSettings extends SamplingSettings {
 
 interface Beam {
   readonly tokens: readonly number[];
-  /** Sum of the tokens' log-probabilities. */
+  /** Sum of the tokens' log-probabilities; of a finished one the text's score. */
   readonly score: number;
 }
 
@@ -32,12 +32,20 @@ interface Candidate {
   readonly score: number;
 }
 
-/** The new tokens of the best text found, its stop token included. `decoder` has one row, of nothing yet. */
+/** The best text that a search has found. */
+export interface FoundText {
+  /** The new tokens, the stop token included. */
+  readonly tokens: readonly number[];
+  /** Sum of their log-probabilities / number ** length penalty. */
+  readonly score: number;
+}
+
+/** The best text found. `decoder` has one row, of nothing yet. */
 export async function beamSearch(
   decoder: BeamDecoder,
   prompt: readonly number[],
   settings: BeamSettings,
-): Promise<number[]> {
+): Promise<FoundText> {
   const { beams, limit, lengthPenalty, stopTokens } = settings;
   let running: Beam[] = [{ tokens: [], score: 0 }];
   let finished: Beam[] = [];
@@ -66,7 +74,7 @@ export async function beamSearch(
     const going = candidates.filter((candidate) => !isEnd(candidate)).slice(0, beams);
     const worst = finished.length === beams ? (finished.at(-1)?.score ?? -Infinity) : -Infinity;
     const [best] = going;
-    if (!best || scoreOf(best.score) <= worst) return [...(finished[0]?.tokens ?? [])];
+    if (!best || scoreOf(best.score) <= worst) return finished[0] ?? { tokens: [], score: 0 };
     decoder.selectRows(going.map(({ beam }) => beam));
     running = going.map((candidate) => extended(candidate, candidate.score));
     logits = await decoder.advance(going.map(({ id }) => [id]));

@@ -131,7 +131,7 @@ it("searches with beams that each keep what they wrote and what was read", async
   for (const [row, source] of sources.entries()) {
     let written: (readonly number[])[] = [[]];
     const settings = { beams: 3, lengthPenalty: 1, limit: 6, stopTokens: new Set([7, 9]), noRepeatNgram: 2 };
-    const found = await beamSearch(
+    const { tokens: found } = await beamSearch(
       {
         advance(given) {
           written = written.map((ids, beam) => [...ids, ...given[beam]!]);

@@ -47,6 +47,8 @@ export interface GenerationResult {
   /** The new tokens of every row, the stop token included where one ended it. */
   readonly tokens: readonly (readonly number[])[];
   readonly finishReasons: readonly FinishReason[];
+  /** Of a beam search, each row's: the sum of its tokens' log-probabilities / their number ** length penalty. */
+  readonly scores?: readonly number[] | undefined;
   /** From the call to the first token. */
   readonly firstTokenMilliseconds: number;
   /** New tokens of all rows after the first step, by the time since then; of a single step or a beam search, by all of it. */
@@ -193,10 +195,11 @@ async function* searchBeams(
     const beginning = rows[0] ?? prompt;
     const limit = newTokenLimit(beginning, maximumNewTokens, activation.model);
     const settings = { ...request, beams, lengthPenalty, limit, stopTokens };
-    const tokens = await beamSearch(decoder, beginning, settings);
+    const { tokens, score } = await beamSearch(decoder, beginning, settings);
     for (const [index, id] of tokens.entries()) {
+      const isLast = index === tokens.length - 1;
       const reason = stopTokens.has(id) ? "stop-token" : "length";
-      yield { row, id, finishReason: index === tokens.length - 1 ? reason : undefined };
+      yield isLast ? { row, id, finishReason: reason, score } : { row, id, finishReason: undefined };
     }
   }
 }
@@ -209,14 +212,16 @@ async function collect(
   const rows = prompts.length;
   const tokens = Array.from({ length: rows }, (): number[] => []);
   const finishReasons = Array.from({ length: rows }, (): FinishReason => "length");
+  const scores = Array.from({ length: rows }, () => 0);
   let first: number | undefined;
   let later = 0;
-  for await (const { row, id, finishReason } of stream) {
+  for await (const { row, id, finishReason, score } of stream) {
     first ??= performance.now();
     const own = tokens[row] ?? [];
     own.push(id);
     if (own.length > 1) later++;
     if (finishReason !== undefined) finishReasons[row] = finishReason;
+    if (score !== undefined) scores[row] = score;
   }
   const end = performance.now();
   const firstAt = first ?? end;
@@ -225,6 +230,7 @@ async function collect(
   return {
     tokens,
     finishReasons,
+    ...(beams > 1 ? { scores } : {}),
     firstTokenMilliseconds: firstAt - begin,
     tokensPerSecond: (1000 * count) / milliseconds,
   };

@@ -49,6 +49,8 @@ export interface GeneratedToken {
   readonly id: number;
   /** Set on the last token of the row. */
   readonly finishReason: FinishReason | undefined;
+  /** Set on the last token of a beam search's row: the score of the whole text. */
+  readonly score?: number | undefined;
 }
 
 /** @throws DeltafitError `usage-invalid` naming the setting or the prompt. */
