@@ -108,7 +108,7 @@ function answerHub(
   storageAddress: string,
 ): ServerResponse {
   const [pathname = ""] = request.path.split("?");
-  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(revision|tree)\/([^/]+)$/.exec(pathname);
+  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(revision|tree)\/([^/]+)(?:\/(.+))?$/.exec(pathname);
   const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(pathname);
   const [, id = "", ...rest] = api ?? file ?? [];
   const model = server.models.get(id);
@@ -123,7 +123,10 @@ function answerHub(
     return refuse(response, 404, "RevisionNotFound");
   }
   if (api)
-    return sendJson(response, rest[0] === "tree" ? treeOf(model) : { id, sha: model.commit, siblings: [] });
+    return sendJson(
+      response,
+      rest[0] === "tree" ? treeOf(model, rest[2]) : { id, sha: model.commit, siblings: [] },
+    );
   if (model.access === "gated" && !isAllowed) {
     return refuse(response, isStranger ? 403 : 401, "GatedRepo");
   }
@@ -134,13 +137,25 @@ function sendJson(response: ServerResponse, value: unknown): ServerResponse {
   return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
 }
 
-function treeOf(model: ServedModel): unknown {
-  return Object.entries(model.files).map(([path, content]) => {
-    const entry = { type: "file", path, size: content.length };
-    if (model.large?.includes(path) !== true) return { ...entry, oid: gitDigest(content) };
-    const lfs = { oid: sha256(content), size: content.length, pointerSize: 130 };
-    return { ...entry, oid: gitDigest(Buffer.from(lfs.oid)), lfs };
-  });
+/** What lies directly in a folder: files, and folders by their names alone. */
+function treeOf(model: ServedModel, folder?: string): unknown {
+  const start = folder === undefined ? "" : `${folder}/`;
+  const inside = Object.entries(model.files).filter(([path]) => path.startsWith(start));
+  // Other paths are for tests of what a hub must not list.
+  const isDeeper = (path: string) => /^\w+\/[\w.]+$/.test(path.slice(start.length));
+  const folders = new Set(
+    inside.flatMap(([path]) => (isDeeper(path) ? path.slice(0, path.indexOf("/", start.length)) : [])),
+  );
+  const directories = [...folders].map((path) => ({ type: "directory", path, size: 0, oid: "0".repeat(40) }));
+  const files = inside.filter(([path]) => !isDeeper(path));
+  return [...directories, ...files.map(([path, content]) => entryOf(model, path, content))];
+}
+
+function entryOf(model: ServedModel, path: string, content: Buffer): unknown {
+  const entry = { type: "file", path, size: content.length };
+  if (model.large?.includes(path) !== true) return { ...entry, oid: gitDigest(content) };
+  const lfs = { oid: sha256(content), size: content.length, pointerSize: 130 };
+  return { ...entry, oid: gitDigest(Buffer.from(lfs.oid)), lfs };
 }
 
 function sendFile(

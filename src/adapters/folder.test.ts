@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
 import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
 import type { Base } from "../base/base.ts";
@@ -55,6 +55,21 @@ function changeConfiguration(change: Readonly<Record<string, unknown>>): void {
   const before = JSON.parse(fs.readFileSync(path, "utf8")) as Record<string, unknown>;
   fs.writeFileSync(path, JSON.stringify({ ...before, ...change }));
 }
+
+test("an adapter of a body without a head fits the body of a whole model", () => {
+  const before = loadAdapter(folder, base);
+  changeConfiguration({ task_type: "FEATURE_EXTRACTION" });
+  const whole = loadAdapter(folder, base);
+  changeWeights((entries) => {
+    for (const [name, { tensor }] of [...entries]) {
+      entries.delete(name);
+      const own = name.replace("base_model.model.model.", "base_model.model.");
+      entries.set(own, { name: own, tensor });
+    }
+  });
+  const bare = loadAdapter(folder, base);
+  expect([whole.values, bare.values]).toEqual([before.values, before.values]);
+});
 
 const loadingFailure = () => failureOf(() => loadAdapter(folder, base), folder);
 

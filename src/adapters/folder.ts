@@ -17,7 +17,9 @@ import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { StreamedEntry } from "../files/safetensors-write.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { entryValues } from "../methods/layout.ts";
+import { bodyPrefix } from "../methods/survey.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
+import { modulePrefix } from "./adapter-format.ts";
 import { withValues } from "./adapter.ts";
 import type { Adapter } from "./adapter.ts";
 import { condenseAdapter } from "./condense.ts";
@@ -27,8 +29,9 @@ import { bindPeftAdapter, readPeftHeader, toPeftConfiguration } from "./peft-con
 import { storedConstants, storedParameters } from "./stored-tensors.ts";
 import type { StoredParameter } from "./stored-tensors.ts";
 import { checkTensors } from "./tensor-match.ts";
-import { safetensorsSource } from "./tensor-source.ts";
+import { renamedSource, safetensorsSource } from "./tensor-source.ts";
 import type { TensorSource } from "./tensor-source.ts";
+import { bodyTaskType } from "./transformers-names.ts";
 
 const configurationName = "adapter_config.json";
 const weightsName = "adapter_model.safetensors";
@@ -154,11 +157,12 @@ export interface AdapterSource {
  * @throws DeltafitError as {@link loadAdapter}.
  */
 export function readAdapter(
-  { folder, configuration, where, weights }: AdapterSource,
+  { folder, configuration, where, weights: stored }: AdapterSource,
   base: Base,
   name = "default",
 ): Adapter {
   const header = readPeftHeader(configuration, where);
+  const weights = header.taskType === bodyTaskType ? inWholeModel(stored, base) : stored;
   const shapes = new Map([...weights.tensors].map(([tensor, { shape }]) => [tensor, shape]));
   const adapter = bindPeftAdapter(header, base, name, where, shapes);
   const parameters = storedParameters<MethodType>(adapter, base);
@@ -193,6 +197,14 @@ function readParameter(
 function readWhole(weights: TensorSource, name: string): Int32Array {
   if (weights.readWhole) return weights.readWhole(name);
   throw internalError(`${quote(weights.path)} holds no whole numbers, which ${name} has.`);
+}
+
+/** Tensors of an adapter on the body alone, called as they are where the body is a part of a model with a head. */
+function inWholeModel(weights: TensorSource, { model }: Base): TensorSource {
+  const whole = modulePrefix + bodyPrefix(model);
+  return renamedSource(weights, (name) =>
+    name.startsWith(modulePrefix) && !name.startsWith(whole) ? whole + name.slice(modulePrefix.length) : name,
+  );
 }
 
 function readFinite(weights: TensorSource, name: string, target?: Float32Array): Float32Array {

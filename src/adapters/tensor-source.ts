@@ -18,6 +18,19 @@ export interface TensorSource {
   readonly readWhole?: (name: string) => Int32Array;
 }
 
+/** The same tensors, called by other names. */
+export function renamedSource(source: TensorSource, rename: (name: string) => string): TensorSource {
+  const { path, tensors, readFloat32: read, readWhole: whole } = source;
+  const names = new Map([...tensors.keys()].map((name) => [rename(name), name]));
+  const own = (name: string) => names.get(name) ?? name;
+  return {
+    path,
+    tensors: new Map([...tensors].map(([name, tensor]) => [rename(name), tensor])),
+    readFloat32: (name, into) => read(own(name), into),
+    ...(whole && { readWhole: (name: string) => whole(own(name)) }),
+  };
+}
+
 export function safetensorsSource(file: SafetensorsFile): TensorSource {
   return {
     path: file.path,

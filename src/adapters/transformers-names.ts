@@ -16,6 +16,9 @@ export const taskTypes: Readonly<Record<Task, string | null>> = {
   "question-answering": "QUESTION_ANS",
 };
 
+/** PEFT's `task_type` of an adapter on a model without a head, whose modules are called as in the body alone. */
+export const bodyTaskType = "FEATURE_EXTRACTION";
+
 /** Heads that PEFT trains with an adapter of a `task_type`, under the names of all architectures. */
 export const headsOfTaskType: Readonly<Record<string, readonly string[]>> = {
   SEQ_CLS: ["classifier", "score"],

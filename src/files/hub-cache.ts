@@ -78,7 +78,7 @@ export function linkBlob(repository: string, commit: string, name: string, blob:
   writingTo(pointer, () => {
     fs.mkdirSync(path.dirname(pointer), { recursive: true });
     try {
-      fs.symlinkSync(path.join("..", "..", "blobs", blob), temporary);
+      fs.symlinkSync(path.relative(path.dirname(pointer), blobPath(repository, blob)), temporary);
     } catch (error) {
       if (!["EPERM", "ENOSYS", "ENOTSUP"].includes(systemErrorCode(error) ?? "")) throw error;
       fs.copyFileSync(blobPath(repository, blob), temporary);

@@ -120,7 +120,7 @@ async function transfer(
 ): Promise<DeltafitError | undefined> {
   const { connection, target, commit } = source;
   const url = new URL(
-    `${connection.endpoint}/${target.id}/resolve/${commit}/${encodeURIComponent(file.name)}`,
+    `${connection.endpoint}/${target.id}/resolve/${commit}/${file.name.split("/").map(encodeURIComponent).join("/")}`,
   );
   const range = state.bytesDone === 0 ? {} : { range: `bytes=${state.bytesDone}-` };
   const watch = watchRequest(connection);

@@ -9,6 +9,7 @@ import { DeltafitError } from "../errors.ts";
 import { fileByteLength } from "./hub-cache.ts";
 import { parseWithSchema, readJsonFile } from "./json.ts";
 import { isPlainFileName } from "./paths.ts";
+import { poolingFolder } from "./hub-listing.ts";
 import { quote } from "./quote.ts";
 import { pickleHint } from "./safetensors.ts";
 
@@ -36,6 +37,8 @@ export const modelFiles: HubFileSet = {
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "modules.json",
+    `${poolingFolder}/config.json`,
   ],
   weights: "model.safetensors",
   index: "model.safetensors.index.json",

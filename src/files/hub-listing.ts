@@ -15,6 +15,9 @@ import type { HubConnection, HubTarget, Watch } from "./hub-connection.ts";
 import { isCommit } from "./hub-cache.ts";
 import { quote } from "./quote.ts";
 
+/** Where sentence-transformers keeps how hidden states become a vector. */
+export const poolingFolder = "1_Pooling";
+
 /** A page lists up to 1000 files in well under 1 MB. */
 const maximumAnswerBytes = 16 * 2 ** 20;
 const maximumPages = 100;
@@ -30,7 +33,7 @@ export interface HubFile {
 
 export interface HubListing {
   readonly commit: string;
-  /** The files at the repository's top, by name. */
+  /** The files at the repository's top and in the folder of pooling, by their paths. */
   readonly files: ReadonlyMap<string, HubFile>;
 }
 
@@ -69,8 +72,15 @@ export async function listRepository(connection: HubConnection, target: HubTarge
       throw strangeAnswerError(connection, "the model has no commit");
     }
     const repo = { type: "model", name } as const;
-    const files = await collectFiles(connection, target, listFiles({ ...shared, repo, revision: commit }));
-    return { commit, files };
+    const list = (path?: string) =>
+      collectFiles(
+        connection,
+        target,
+        listFiles({ ...shared, repo, revision: commit, ...(path && { path }) }),
+      );
+    const { files, folders } = await list();
+    const pooling = folders.has(poolingFolder) ? (await list(poolingFolder)).files : [];
+    return { commit, files: new Map([...files, ...pooling]) };
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
     throw strangeAnswerError(connection, "it is not the JSON that was asked for");
@@ -120,8 +130,9 @@ async function collectFiles(
   connection: HubConnection,
   target: HubTarget,
   entries: AsyncIterable<unknown>,
-): Promise<ReadonlyMap<string, HubFile>> {
+): Promise<{ readonly files: ReadonlyMap<string, HubFile>; readonly folders: ReadonlySet<string> }> {
   const files = new Map<string, HubFile>();
+  const folders = new Set<string>();
   let count = 0;
   for await (const value of entries) {
     const entry = entrySchema.safeParse(value);
@@ -130,6 +141,7 @@ async function collectFiles(
     }
     const { path: name, type, size, oid, lfs } = entry.data;
     refuseEscape(name, target);
+    if (type === "directory") folders.add(name);
     if (type !== "file") continue;
     if (lfs === undefined && !/^[0-9a-f]{40}$/.test(oid)) {
       throw strangeAnswerError(connection, `its list of files has no digest of ${quote(name)}`);
@@ -138,7 +150,7 @@ async function collectFiles(
       lfs === undefined ? { byteLength: size, digest: oid } : { byteLength: lfs.size, digest: lfs.oid };
     files.set(name, { name, ...stored, digestKind: lfs === undefined ? "git-sha1" : "sha256" });
   }
-  return files;
+  return { files, folders };
 }
 
 /** Only names that deltafit knows are fetched, but a repository that tries this is not to be trusted with others. */

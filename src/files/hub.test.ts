@@ -7,6 +7,7 @@ import type { HubServer, ServedModel } from "../../test/hub-server.ts";
 import { rejectionOf } from "../../test/support/failure.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
 import type { HubOptions } from "./hub.ts";
+import { readSentencePooling } from "./pooling.ts";
 import { resolveAdapterFolder, resolveModelFolder } from "./hub.ts";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -106,6 +107,29 @@ test("What is in the cache is not downloaded again; the hub is asked for the bra
     `/api/models/org/small/tree/${commit}`,
   ]);
   expect(fs.readdirSync(path.join(repositoryIn(folder), "refs")).sort()).toEqual(["main", "v1"]);
+});
+
+test("The pooling of a sentence encoder comes along.", async () => {
+  const folder = temporaryFolder();
+  const modules = [
+    { type: "sentence_transformers.models.Transformer", path: "" },
+    { type: "sentence_transformers.models.Pooling", path: "1_Pooling" },
+  ];
+  const files = {
+    ...smallModel.files,
+    "modules.json": Buffer.from(JSON.stringify(modules)),
+    "1_Pooling/config.json": Buffer.from('{"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":false}'),
+    "onnx/model.onnx": Buffer.from("left on the hub"),
+  };
+  server.models.set("org/small", { ...smallModel, files });
+  const snapshot = await resolveModelFolder("org/small", optionsFor(folder));
+  expect(fs.readdirSync(snapshot).sort()).toEqual(
+    ["1_Pooling", "config.json", "model.safetensors", "modules.json", "tokenizer.json"].sort(),
+  );
+  expect(readSentencePooling(snapshot)).toEqual({ pooling: "first", normalise: false });
+  server.requests.length = 0;
+  expect(await resolveModelFolder("org/small", optionsFor(folder))).toBe(snapshot);
+  expect(server.requests.filter(({ path: asked }) => asked.includes("/resolve/"))).toEqual([]);
 });
 
 test("A moved branch gets a snapshot of its own, and unchanged files are not fetched again.", async () => {
