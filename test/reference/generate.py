@@ -183,8 +183,8 @@ def model_table():
             "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
             "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}),
         "mistral": (CAUSAL, "MistralConfig", decoder(sliding_window=pick(5, 4))),
-        "mixtral": (CAUSAL, "MixtralConfig", decoder(intermediate_size=pick(24, 16), num_local_experts=pick(4, 3), num_experts_per_tok=2,
-                    sliding_window=pick(None, 5), output_router_logits=pick(True, False),
+        "mixtral": (CAUSAL, "MixtralConfig", decoder(intermediate_size=pick(24, 16), num_local_experts=pick(4, 3),
+                    num_experts_per_tok=2, sliding_window=pick(None, 5), output_router_logits=pick(True, False),
                     router_aux_loss_coef=0.1)),
         "qwen2": (CAUSAL, "Qwen2Config", decoder(tie_word_embeddings=pick(True, False))),
         "qwen3": (CAUSAL, "Qwen3Config", decoder(head_dim=16)),
@@ -245,6 +245,10 @@ def model_table():
                relative_attention_max_distance=12, dropout_rate=0.0, feed_forward_proj=pick("relu", "gated-gelu"),
                tie_word_embeddings=pick(True, False), pad_token_id=0, eos_token_id=2, decoder_start_token_id=0)),
     }
+    for family in ("llama", "qwen2", "qwen3", "smollm3", "gpt_neox", "mixtral"):
+        table[f"{family}_qa"] = (QA, *table[family][1:])
+    for family in ("mistral", "mixtral", "qwen2", "qwen3", "smollm3", "gemma2", "phi3"):
+        table[f"{family}_tok"] = (TOK, table[family][1], {**table[family][2], **cls, "classifier_dropout": 0.0})
     return table
 
 
@@ -571,6 +575,7 @@ def method_table():
         "bert_tok-lora": lora("bert_tok", ["query", "value"], dict(task_type="TOKEN_CLS")),
         "distilbert_qa-lora": lora("distilbert_qa", ["q_lin", "v_lin"], dict(task_type="QUESTION_ANS")),
         "roberta_qa-lora": lora("roberta_qa", ["query", "value"], dict(task_type="QUESTION_ANS")),
+        "llama_qa-lora": lora("llama_qa", task=dict(task_type="QUESTION_ANS")),
         "llama_tok-lora": lora("llama_tok", task=dict(task_type="TOKEN_CLS")),
         "roberta_mlm-lora": lora("roberta_mlm", ["query", "value"], task={}),
         "deberta_cls-lora": lora("deberta_cls", ["in_proj"], seq_cls),
