@@ -80,7 +80,8 @@ export async function withMergedWeights(base: Base, adapters: readonly Adapter[]
 
 function baseWith(base: Base, merged: MergedWeights, locations: ReadonlyMap<string, WeightLocation>): Base {
   const configuration = mergedConfiguration(base, merged);
-  const model = merged.untied.length > 0 ? createModel(configuration) : base.model;
+  const model =
+    merged.untied.length > 0 ? createModel(configuration, undefined, base.settings.task) : base.model;
   const modules = merged.untied.length > 0 ? surveyModel(model, base.settings) : base.modules;
   // A tensor that only tied models read may have gone.
   const known = new Set(

@@ -185,6 +185,31 @@ it("puts a trained head onto a bare body, and the body's name in front of its te
   expect(reopened.newParameters).toEqual([]);
 });
 
+it("gives the body the name that other tools expect beside the head", async () => {
+  const whole = await tinyBase(scratch.path);
+  const causalFolder = join(scratch.path, "causal");
+  fs.mkdirSync(causalFolder);
+  fs.copyFileSync(join(scratch.path, "config.json"), join(causalFolder, "config.json"));
+  writeSafetensors(
+    join(causalFolder, "model.safetensors"),
+    [...whole.modules.parameters.values()].map(({ name, shape }) => ({
+      name,
+      tensor: float32Tensor(shape, whole.read(name)),
+    })),
+  );
+  const base = await openBase({ path: causalFolder, task: "question-answering" });
+  const folder = join(scratch.path, "answers");
+  await writeMergedModel(base, [loraAdapter(base, { targets: ["q_proj"] })], folder);
+  const names = [...weightsOf(folder).tensors.keys()];
+  expect(names.filter((name) => !name.startsWith("transformer."))).toEqual([
+    ...["lm_head.weight", "qa_outputs.bias", "qa_outputs.weight"],
+  ]);
+  expect(configurationOf(folder)["architectures"]).toEqual(["LlamaForQuestionAnswering"]);
+  const reopened = await openBase({ path: folder, task: "question-answering" });
+  expect(reopened.newParameters).toEqual([]);
+  expect(reopened.read("transformer.norm.weight")).toEqual(whole.read("model.norm.weight"));
+});
+
 async function logitsOf(base: Base, adapters: readonly Adapter[]): Promise<Float32Array> {
   const { model, settings } = base;
   const parts = { padding: false, attentionBlocks: 1, lossChunks: 1 };

@@ -175,8 +175,8 @@ function staleCopies(
 }
 
 /**
- * Checkpoints of a bare body leave out its module's name. With a head beside it, the body's tensors get it back, since
- * other tools take names without it for a bare body.
+ * Checkpoints of a bare body leave out its module's name, and those with the head of another task may have another.
+ * With this task's head beside it, the body's tensors get its name, by which other tools find them.
  */
 function outputNames(
   base: Base,
@@ -184,9 +184,11 @@ function outputNames(
   hasHead: boolean,
 ): (name: string) => string {
   const prefix = bodyPrefix(base.model);
-  const isBare = prefix !== "" && nameOf(`${prefix}x`) === "x";
+  const found = nameOf(`${prefix}x`).slice(0, -1);
   const heads = new Set([...base.modules.parameters.keys()].filter((name) => isOfHead(base.model, name)));
-  return (name) => (isBare && hasHead && !heads.has(name) ? prefix + name : name);
+  const isRenamed = (name: string) =>
+    found !== prefix && hasHead && !heads.has(name) && name.startsWith(found);
+  return (name) => (isRenamed(name) ? prefix + name.slice(found.length) : name);
 }
 
 const elementsPerPiece = 2 ** 18;

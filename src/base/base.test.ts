@@ -136,6 +136,28 @@ test("a checkpoint of a bare body lacks the body's name, and heads of other task
   expect(causal.newParameters).toEqual([]);
 });
 
+test("a body is found by the name that it has with the head of another task", async () => {
+  const folder = writeConfiguration();
+  const entries = await entriesFor(folder);
+  const norm = entries.find(({ name }) => name === "model.norm.weight")?.tensor.data;
+  writeWeights(folder, entries);
+  const answering = await openBase({ path: folder, task: "question-answering" });
+  expect(answering.newParameters).toEqual(["qa_outputs.weight", "qa_outputs.bias"]);
+  expect([...answering.modules.linears.keys()]).toContain("transformer.layers.0.self_attn.q_proj");
+  expect(answering.read("transformer.norm.weight")).toEqual(norm);
+
+  const head = [
+    { name: "qa_outputs.weight", tensor: float32Tensor([2, 8], new Float32Array(16)) },
+    { name: "qa_outputs.bias", tensor: float32Tensor([2], new Float32Array(2)) },
+  ];
+  const renamed = entries.map((entry) => ({ ...entry, name: entry.name.replace(/^model\./, "transformer.") }));
+  writeWeights(folder, [...renamed, ...head]);
+  expect((await openBase({ path: folder, task: "question-answering" })).newParameters).toEqual([]);
+  const causal = await openBase({ path: folder, task: "causal-lm" });
+  expect(causal.newParameters).toEqual([]);
+  expect(causal.read("model.norm.weight")).toEqual(norm);
+});
+
 test("an old checkpoint's gamma and beta are the norms' weight and bias, with the body's name and without", async () => {
   const folder = temporaryFolder();
   const sizes = { vocab_size: 11, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 12 };

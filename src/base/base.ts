@@ -192,7 +192,7 @@ export function shapeOf(
   { task, labelCount }: ShapeOptions,
   isStored?: (tensor: string) => boolean,
 ): BaseShape {
-  const model = createModel(configuration, isStored);
+  const model = createModel(configuration, isStored, task);
   const labels = labelNames(configuration);
   const settings: TaskSettings = {
     task,
@@ -239,15 +239,17 @@ export function storedParameters(modules: ModuleTable): BaseParameter[] {
 }
 
 /**
- * Which tensor of a checkpoint holds which parameter. Checkpoints of a bare body lack its module name in front; old ones
- * name the norms otherwise;
- * heads of other tasks may be there and are left alone; a missing head of this task is new.
+ * Which tensor of a checkpoint holds which parameter. Checkpoints of a bare body lack its module name in front; with
+ * the head of another task it may have another name; old ones name the norms otherwise. Heads of other tasks may be
+ * there and are left alone; a missing head of this task is new.
  */
 function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTable): { nameOf: (stored: string) => string; newParameters: BaseParameter[] } {
   const prefix = bodyPrefix(model);
-  const bare = ![...checkpoint.tensors.keys()].some((tensor) => tensor.startsWith(prefix));
+  const prefixes = [prefix, ...(model.otherBodyPaths ?? []).map((path) => `${path}.`)];
+  const tensors = [...checkpoint.tensors.keys()];
+  const found = prefixes.find((start) => tensors.some((tensor) => tensor.startsWith(start))) ?? "";
   const nameOf = (stored: string) => {
-    const name = bare && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored;
+    const name = stored.startsWith(prefix) ? found + stored.slice(prefix.length) : stored;
     const older = olderName(name);
     return !checkpoint.tensors.has(name) && checkpoint.tensors.has(older) ? older : name;
   };
@@ -257,8 +259,8 @@ function matchCheckpoint(checkpoint: Checkpoint, model: Model, modules: ModuleTa
   const isHead = (stored: string) => isOfHead(model, stored) || stored.startsWith(`${prefix}pooler.`);
   const missingBody = missing.filter(({ stored }) => !isHead(stored));
   const known = new Set(expected.map(({ stored }) => nameOf(stored)));
-  const extra = [...checkpoint.tensors.keys()].filter((tensor) => {
-    const full = bare ? `${prefix}${tensor}` : tensor;
+  const extra = tensors.filter((tensor) => {
+    const full = tensor.startsWith(found) ? prefix + tensor.slice(found.length) : tensor;
     return !known.has(tensor) && !isHead(full) && !model.ignoredTensors.some((pattern) => pattern.test(full));
   });
   const misshapen = expected.flatMap(({ stored, shape }) => {

@@ -4,6 +4,7 @@ import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { internalError } from "../errors.ts";
 import { constantFeeds } from "../methods/constants.ts";
+import { masksPadding } from "../models/forward.ts";
 import { cpu } from "../runtime/cpu.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import { buildLogitsGraph } from "../tasks/graphs.ts";
@@ -23,7 +24,7 @@ export async function probeLogits(base: Base, adapters: readonly Adapter[]): Pro
     model,
     settings,
     adapters: adapters.map(({ name, method }) => ({ name, method, trainable: false })),
-    padding: !model.causal,
+    padding: masksPadding(model, settings.task),
     attentionBlocks: 1,
     lossChunks: 1,
   });

@@ -8,6 +8,7 @@ import { buildEvaluationGraph } from "../tasks/graphs.ts";
 import { frozenInput } from "../tasks/pass.ts";
 import type { TaskGraph } from "../tasks/graphs.ts";
 import type { TaskAdapter } from "../tasks/pass.ts";
+import { masksPadding } from "../models/forward.ts";
 import { feedsOf } from "../tasks/feeds.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -64,7 +65,7 @@ export class Evaluator {
       model,
       settings,
       adapters: adapters.map((adapter) => ({ ...adapter, trainable: false })),
-      padding: !model.causal,
+      padding: masksPadding(model, settings.task),
       attentionBlocks: 1,
       lossChunks: evaluationChunks,
     });

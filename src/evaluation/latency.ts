@@ -10,6 +10,7 @@ import { adapterFeeds, buildDecoderGraph } from "../generation/decoder-graph.ts"
 import { constantFeeds } from "../methods/constants.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
+import { masksPadding } from "../models/forward.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session, SessionOptions } from "../runtime/session.ts";
 import { feedsOf } from "../tasks/feeds.ts";
@@ -128,7 +129,7 @@ async function openForward(
     model,
     settings,
     adapters: adapters.map((adapter) => ({ ...adapter, trainable: false })),
-    padding: !model.causal,
+    padding: masksPadding(model, settings.task),
     attentionBlocks: 1,
     lossChunks: 1,
   });

@@ -46,7 +46,7 @@ export function estimateRun(run: RunShape): MemoryBytes {
   const parts = partsOf(model, length, batchSize, supervisedTokens);
   const { graph, layout } = buildTrainingGraph({
     ...{ model, settings, adapters, packed, recompute, ...parts },
-    padding: masksPadding(model),
+    padding: masksPadding(model, settings.task),
   });
   const parameters = adapters.flatMap(({ method, trainable }) => (trainable ? method.parameters : []));
   const trained = new Set(parameters.map(({ key }) => key));

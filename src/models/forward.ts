@@ -209,12 +209,15 @@ export function predictsTokens(task: Task): task is TokenTask {
   return task === "causal-lm" || task === "masked-lm" || task === "seq2seq-lm";
 }
 
-/** Whether rows that are padded at their end need a mask: a causal model never looks there. */
-export function masksPadding({
-  causal,
-  countsTokens = false,
-}: Pick<Model, "causal" | "countsTokens">): boolean {
-  return !causal || countsTokens;
+/**
+ * Whether rows that are padded at their end need a mask. Tokens of a causal model never look there, but padding looks back,
+ * which shows where it counts: in a loss of the model's own, and where all positions of a row compete for an answer's ends.
+ */
+export function masksPadding(
+  { causal, countsTokens = false }: Pick<Model, "causal" | "countsTokens">,
+  task: Task,
+): boolean {
+  return !causal || countsTokens || task === "question-answering";
 }
 
 export interface EncoderDecoder {
@@ -231,6 +234,10 @@ export interface Model {
    * of its own.
    */
   readonly bodyPath: string;
+  /** Modules that hold the body in checkpoints with heads of other tasks, where those are others. */
+  readonly otherBodyPaths?: readonly string[] | undefined;
+  /** The model under the module names that transformers gives it for a task; left out where all are the same. */
+  readonly forTask?: ((task: Task) => Model) | undefined;
   /** Where the body has no module of its own: first path segments of the head's modules. */
   readonly headModules?: readonly string[] | undefined;
   readonly vocabularySize: number;

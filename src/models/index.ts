@@ -1,6 +1,6 @@
 /** @file The table of architectures by `model_type`. */
 import { DeltafitError } from "../errors.ts";
-import type { Architecture, Model } from "./forward.ts";
+import type { Architecture, Model, Task } from "./forward.ts";
 import { albert } from "./albert.ts";
 import { bert } from "./bert.ts";
 import { debertaV2 } from "./deberta-v2.ts";
@@ -58,13 +58,16 @@ export const knownModelTypes: readonly string[] = [...table.keys()].sort();
 /**
  * The model a config.json describes.
  * @param isStored whether the checkpoint, where there is one, has a tensor.
+ * @param task what the model is for; left out, the names of modules are those of most tasks.
  * @throws DeltafitError `architecture-unknown` or `config-invalid`.
  */
 export function createModel(
   configuration: Readonly<Record<string, unknown>>,
   isStored?: (tensor: string) => boolean,
+  task?: Task,
 ): Model {
-  return architectureOf(configuration).create(configuration, isStored);
+  const model = architectureOf(configuration).create(configuration, isStored);
+  return (task && model.forTask?.(task)) ?? model;
 }
 
 /** A configuration with the sizes it left out. */

@@ -29,6 +29,7 @@ export const llama: Architecture = {
     return createDecoder(config, {
       modelType: "llama",
       norms: preNorms,
+      spanBody: "transformer",
       attention: () => ({ frequencies }),
       projectionBias: config.attention_bias,
       outputBias: config.attention_bias,

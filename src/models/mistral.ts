@@ -28,7 +28,7 @@ export const mistral: Architecture = {
       modelType: "mistral",
       norms: preNorms,
       attention: () => ({ frequencies, window }),
-      findsSpans: true,
+      spanBody: "model",
     });
   },
 };

@@ -56,7 +56,7 @@ export const mixtral: Architecture = {
         norms: preNorms,
         attention: () => ({ frequencies, window: config.sliding_window ?? undefined }),
         feedForwardModule: "block_sparse_moe",
-        findsSpans: true,
+        spanBody: "model",
         feedForward(context, path, x) {
           const settings = { hidden, experts, perToken, expert: expertOf(context) };
           const { output, routing } = mixtureOfExperts(context, path, x, settings);

@@ -31,6 +31,7 @@ export const qwen2: Architecture = {
     return createDecoder(config, {
       modelType: "qwen2",
       norms: preNorms,
+      spanBody: "transformer",
       attention: (index) => ({ frequencies, window: windows[index] }),
       projectionBias: true,
     });

@@ -33,6 +33,7 @@ export const qwen3: Architecture = {
     return createDecoder(config, {
       modelType: "qwen3",
       norms: preNorms,
+      spanBody: "transformer",
       attention: (index) => ({ frequencies, window: windows[index] }),
       projectionBias: config.attention_bias,
       outputBias: config.attention_bias,

@@ -48,6 +48,7 @@ export const smollm3: Architecture = {
     return createDecoder(config, {
       modelType: "smollm3",
       norms: preNorms,
+      spanBody: "transformer",
       attention: (index) => ({
         frequencies: rotated[index] === true ? frequencies : undefined,
         window: windowOfType(types[index] ?? "full_attention", config.sliding_window),

@@ -93,7 +93,7 @@ export function languageObjective(options: LanguageObjectiveOptions): Objective<
       ...frozen.map((adapter) => ({ ...adapter, trainable: false })),
       ...adapters.map((adapter) => ({ ...adapter, trainable: true })),
     ],
-    padding: masksPadding(model),
+    padding: masksPadding(model, settings.task),
     packed,
     recompute,
     ...partsOf(model, sequenceLength, batchSize, supervisedTokens),

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import type { Value } from "../../src/graph/graph.ts";
 import { createForwardContext } from "../../src/methods/forward-pass.ts";
-import type { AttentionCall, EmbeddingSite, LinearSite, NormSite } from "../../src/models/forward.ts";
+import { surveyModel } from "../../src/methods/survey.ts";
+import type { AttentionCall, EmbeddingSite, LinearSite, NormSite, Task } from "../../src/models/forward.ts";
 import { createModel } from "../../src/models/index.ts";
 import { failureOf } from "../support/failure.ts";
 
@@ -279,5 +280,58 @@ describe("configurations that are refused", () => {
   };
   it.each(Object.entries(cases))("%s", (_name, { configuration, message, hint }) => {
     expect(failureOf(() => createModel(configuration))).toEqual({ code: "config-invalid", message, hint });
+  });
+});
+
+describe("heads", () => {
+  /** Where the body and the head for answers are, and whether tokens are labelled. */
+  const headsOf = (configuration: Configuration) => {
+    const model = createModel(configuration, undefined, "question-answering");
+    const span = model.spanLogits ? model.bodyPath : undefined;
+    return { span, labels: model.labelLogits !== undefined };
+  };
+  const gpt2 = { vocab_size: 11, n_embd: 8, n_layer: 1, n_head: 2, n_positions: 16 };
+
+  it("find answers and label tokens where transformers has them, on a body of the same name", () => {
+    const found = {
+      ...{ gemma2: {}, gemma3_text: {}, gpt2, gpt_neox: {}, llama: {}, mistral: {}, mixtral: {}, olmo2: {} },
+      ...{ opt: { ffn_dim: 12, word_embed_proj_dim: 8 }, phi3: {}, qwen2: {}, qwen3: {}, smollm3: {} },
+    };
+    const lines = Object.entries(found).map(([model_type, own]) => {
+      const { span, labels } = headsOf({ ...sizes, ...own, model_type });
+      return `${model_type}: answers ${span === undefined ? "no" : `on ${span}`}, labels ${labels ? "yes" : "no"}`;
+    });
+    expect(lines).toEqual([
+      "gemma2: answers no, labels yes",
+      "gemma3_text: answers no, labels no",
+      "gpt2: answers on transformer, labels yes",
+      "gpt_neox: answers on gpt_neox, labels yes",
+      "llama: answers on transformer, labels yes",
+      "mistral: answers on model, labels yes",
+      "mixtral: answers on model, labels yes",
+      "olmo2: answers no, labels no",
+      "opt: answers on model, labels no",
+      "phi3: answers no, labels yes",
+      "qwen2: answers on transformer, labels yes",
+      "qwen3: answers on transformer, labels yes",
+      "smollm3: answers on transformer, labels yes",
+    ]);
+  });
+
+  it("that there are not are refused", () => {
+    const refusal = (model_type: string, task: Task) =>
+      failureOf(() =>
+        surveyModel(createModel({ ...sizes, model_type }, undefined, task), { task, labelCount: 2 }),
+      );
+    expect(refusal("phi3", "question-answering")).toEqual({
+      code: "usage-invalid",
+      message: "The architecture phi3 has no head for the task question-answering.",
+      hint: "It can do causal-lm, classification, multi-label-classification, regression, token-classification.",
+    });
+    expect(refusal("olmo2", "token-classification")).toEqual({
+      code: "usage-invalid",
+      message: "The architecture olmo2 has no head for the task token-classification.",
+      hint: "It can do causal-lm, classification, multi-label-classification, regression.",
+    });
   });
 });

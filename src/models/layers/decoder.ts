@@ -102,17 +102,29 @@ export interface DecoderDesign {
   readonly residualDropout?: number;
   /** Whether transformers has a head that labels tokens; by default it has. */
   readonly labelsTokens?: boolean;
-  /** Whether transformers has a head for answers on a body of the same name; by default it has none. */
-  readonly findsSpans?: boolean;
+  /** Module that holds the body under transformers' head for answers; by default there is no such head. */
+  readonly spanBody?: string;
 }
+
+const usualBody = "model";
 
 /** The model of a family. */
 export function createDecoder(config: DecoderConfiguration, design: DecoderDesign): Model {
+  const usual = decoderUnder(usualBody, config, design);
+  const { spanBody = usualBody } = design;
+  if (spanBody === usualBody) return usual;
+  const spans = { ...decoderUnder(spanBody, config, design), otherBodyPaths: [usualBody] };
+  const others = { ...usual, otherBodyPaths: [spanBody] };
+  return { ...others, forTask: (task) => (task === "question-answering" ? spans : others) };
+}
+
+/** @param body the module that holds the body. */
+function decoderUnder(body: string, config: DecoderConfiguration, design: DecoderDesign): Model {
   const shape = attentionShape(config);
   const { hidden_size: hidden, vocab_size: vocabulary } = config;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, index) => design.attention(index));
   const embedding = {
-    path: "model.embed_tokens",
+    path: `${body}.embed_tokens`,
     rows: vocabulary,
     size: hidden,
     scale: design.embeddingScale,
@@ -120,7 +132,7 @@ export function createDecoder(config: DecoderConfiguration, design: DecoderDesig
   };
   return {
     modelType: design.modelType,
-    bodyPath: "model",
+    bodyPath: body,
     vocabularySize: vocabulary,
     hiddenSize: hidden,
     layerCount: config.num_hidden_layers,
@@ -138,8 +150,8 @@ export function createDecoder(config: DecoderConfiguration, design: DecoderDesig
       }));
       let x = context.tokenEmbedding(embedding);
       for (const [index, layer] of placed.entries())
-        x = decoderLayer(context, `model.layers.${index}`, x, { config, design, shape, layer });
-      return context.rmsNorm("model.norm", x, hidden, config.rms_norm_eps, design.normOffset);
+        x = decoderLayer(context, `${body}.layers.${index}`, x, { config, design, shape, layer });
+      return context.rmsNorm(`${body}.norm`, x, hidden, config.rms_norm_eps, design.normOffset);
     },
     tokenLogits(context, x) {
       const logits = tokenOutput(context, x, {
@@ -154,7 +166,7 @@ export function createDecoder(config: DecoderConfiguration, design: DecoderDesig
     sequenceLogits: (context, x, labelCount) =>
       context.linear("score", context.lastTokens(x), { in: hidden, out: labelCount, isOutput: true }),
     ...(design.labelsTokens === false ? {} : { labelLogits: labelHead(config) }),
-    ...(design.findsSpans === true ? { spanLogits: spanHead(config) } : {}),
+    ...(design.spanBody === undefined ? {} : { spanLogits: spanHead(config) }),
   };
 }
 
