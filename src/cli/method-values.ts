@@ -1,4 +1,5 @@
 /** @file What the flags of methods say, whichever method has a use for them. */
+import type { BottleneckName } from "../methods/bottleneck.ts";
 import type { LoraStart } from "../methods/lora/start.ts";
 import type { BiasTraining } from "../methods/saved-modules.ts";
 
@@ -36,6 +37,8 @@ export interface MethodValues {
   readonly exactRotation: boolean;
   readonly butterflyFactors: number | undefined;
   readonly tokens: readonly number[] | undefined;
+  readonly bottleneck: BottleneckName | undefined;
+  readonly reduction: number | undefined;
   readonly virtualTokens: number | undefined;
   readonly promptText: string | undefined;
   /** The text's token ids, and whose they are, where there is a tokenizer. */

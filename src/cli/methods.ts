@@ -234,8 +234,11 @@ const rows = {
   bottleneck: row({
     type: "BOTTLENECK",
     learningRate: 1e-4,
-    uses: ["modulesToSave", "dropout"],
-    configure: (values) => ({ ...bottleneckDefaults.seq_bn, ...given(values, ["modulesToSave", "dropout"]) }),
+    uses: ["modulesToSave", "dropout", "bottleneck", "reduction"],
+    configure: (values) => ({
+      ...bottleneckDefaults[values.bottleneck ?? "seq_bn"],
+      ...given(values, ["modulesToSave", "dropout", "reduction"]),
+    }),
   }),
   oft: row({
     type: "OFT",

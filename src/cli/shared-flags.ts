@@ -136,6 +136,18 @@ export const methodFlags = {
   exactRotation: switched(methodGroup, "rotate by OFT's inverse instead of a series"),
   butterflyFactors: optional(wholeNumber(1), methodGroup, "factors of BOFT's rotation", "1"),
   tokens: optional(wholeNumbers, methodGroup, "ids of the tokens that are trained"),
+  bottleneck: optional(
+    choice(["seq_bn", "double_seq_bn", "par_bn"]),
+    methodGroup,
+    "which bottleneck adapters: Pfeiffer's, Houlsby's, or parallel ones",
+    "seq_bn",
+  ),
+  reduction: optional(
+    wholeNumber(1),
+    methodGroup,
+    "the model's width by that of a bottleneck",
+    "16; of par_bn 2",
+  ),
   virtualTokens: optional(wholeNumber(1), methodGroup, "length of a prefix or prompt", "20"),
   promptText: optional(text("TEXT"), methodGroup, "text whose embeddings a prompt starts from"),
   promptStart: optional(

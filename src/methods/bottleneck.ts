@@ -69,6 +69,8 @@ export const bottleneckDefaults = {
   },
 } as const satisfies Record<string, BottleneckConfiguration>;
 
+export type BottleneckName = keyof typeof bottleneckDefaults;
+
 /** torch's default. */
 const epsilon = 1e-5;
 const bertDeviation = 0.02;
