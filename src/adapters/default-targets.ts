@@ -1,5 +1,5 @@
 /**
- * @file The modules that PEFT adapts where a configuration names none, by `model_type`. Data only.
+ * @file The modules that PEFT adapts where a configuration names none, by `model_type`.
  * Source: huggingface/peft, src/peft/utils/constants.py.
  */
 import { DeltafitError } from "../errors.ts";
@@ -149,6 +149,19 @@ export const ia3FeedForward: Readonly<Record<string, readonly string[]>> = {
   roberta: ["output.dense"],
   t5: ["wo"],
 };
+
+/**
+ * PEFT's feed-forward layers of a model type, as far as they are targets; none where a pattern says what is adapted, for
+ * which of them it names shows only with the model.
+ * @param targets undefined for the default ones.
+ */
+export function usualFeedForward(modelType: string, targets: ModuleNames | undefined): readonly string[] {
+  const usual = Object.hasOwn(ia3FeedForward, modelType) ? (ia3FeedForward[modelType] ?? []) : [];
+  if (targets === undefined || targets === "all-linear") return usual;
+  if (typeof targets === "string") return [];
+  const ends = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
+  return usual.filter((name) => targets.some((target) => ends(target, name) || ends(name, target)));
+}
 
 export const layerNormTargets: Readonly<Record<string, ModuleNames>> = {
   bart: ["self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"],

@@ -6,6 +6,7 @@ import { bindNewAdapter } from "../adapters/adapter.ts";
 import type { Adapter, BoundAdapter } from "../adapters/adapter.ts";
 import { createAdapterStack, headOwner } from "../adapters/create-stack.ts";
 import type { StackedMethod } from "../adapters/create-stack.ts";
+import { usualFeedForward } from "../adapters/default-targets.ts";
 import { defaultTargets } from "../adapters/method-table.ts";
 import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
 import type { Base, BaseShape } from "../base/base.ts";
@@ -145,7 +146,8 @@ const rows = {
     configure: (values, modelType) => ({
       ...ia3Defaults,
       ...targeting("IA3", values, modelType),
-      ...given(values, ["exclude", "feedForward"]),
+      feedForward: values.feedForward ?? usualFeedForward(modelType, targetsOf(values)),
+      ...given(values, ["exclude"]),
     }),
   }),
   loha: row({

@@ -187,27 +187,3 @@ test("flags go to the methods that use them, and wrong stacks are refused", asyn
     ]
   `);
 });
-
-test("the flags of bottleneck adapters choose their places and widths", async () => {
-  const workspace = await promptWorkspace();
-  const parametersOf = async (...words: string[]) => {
-    const memory = await workspace.json("memory", "--model", "model", "--method", "bottleneck", ...words);
-    return memory["trainableParameters"];
-  };
-  // Of each network: two matrices between 16 and its width, and two biases.
-  const network = (width: number) => 2 * 16 * width + width + 16;
-  const layers = 2;
-  expect(await parametersOf()).toBe(layers * network(1));
-  expect(await parametersOf("--bottleneck", "seq_bn", "--reduction", "4")).toBe(layers * network(4));
-  expect(await parametersOf("--bottleneck", "double_seq_bn")).toBe(layers * 2 * network(1));
-  expect(await parametersOf("--bottleneck", "par_bn")).toBe(layers * network(8));
-  const { exitCode, stderr } = await workspace.deltafit("memory", "--model", "model", "--reduction", "4");
-  expect({ exitCode, stderr }).toMatchInlineSnapshot(`
-    {
-      "exitCode": 2,
-      "stderr": "error: --reduction: the method lora has no such setting.
-    hint: Leave it out.
-    ",
-    }
-  `);
-});
