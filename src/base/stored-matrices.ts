@@ -57,11 +57,13 @@ export async function storeMatrices(
   const scaledBy = (axis: 0 | 1) =>
     prepare(
       source,
-      factors.map(({ stored, shape }): FormedMatrix => {
-        const form = { kind: "int8", axis } as const;
-        const numbers = () => rounded(stored) ?? source.read(stored);
-        return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
-      }),
+      factors
+        .filter(({ axes }) => axes.includes(axis))
+        .map(({ stored, shape }): FormedMatrix => {
+          const form = { kind: "int8", axis } as const;
+          const numbers = () => rounded(stored) ?? source.read(stored);
+          return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
+        }),
     );
   const [byRow, byColumn] = [await scaledBy(0), await scaledBy(1)];
   const blocked = factors.flatMap(({ stored }) => inBlocks(formed.get(stored), () => source.read(stored)));
@@ -73,7 +75,8 @@ export async function storeMatrices(
     locate: (stored) => direct.get(stored) ?? prepared.get(stored),
     products(stored) {
       const [rows, columns] = [byRow.get(stored), byColumn.get(stored)];
-      return rows && columns && { byRow: rows, byColumn: columns, blocks: () => blocksOf(stored) };
+      if (!rows && !columns) return undefined;
+      return { byRow: rows, byColumn: columns, blocks: () => blocksOf(stored) };
     },
     rounded,
   };

@@ -6,7 +6,6 @@ import { partsOf, storedPart } from "../graph/weight-form.ts";
 import type { WeightForm } from "../graph/weight-form.ts";
 import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
-import type { LinearSite } from "../models/forward.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
 import { dequantiseInt4, dequantiseInt8, int4Scales, int8Scales, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
@@ -75,13 +74,25 @@ export function storableMatrices(
   return [...matrices.values()];
 }
 
-/** The matrices that products in eight bits apply to: those of all linear layers but a classifier's, which are trained. */
-export function productMatrices(modules: ModuleTable): BaseParameter[] {
-  const isClassifier = ({ isOutput, out }: LinearSite) => isOutput && !outputsTokens(modules, out);
-  const matrices = new Map<string, BaseParameter>();
-  for (const site of modules.linears.values()) {
-    const parameter = modules.parameters.get(`${site.path}.weight`);
-    if (parameter && !isClassifier(site)) matrices.set(parameter.stored, parameter);
+/** A matrix that products in eight bits read. */
+export interface ProductMatrix extends BaseParameter {
+  /** Which products: 0 for those with a scale for each row, 1 for each column. */
+  readonly axes: readonly (0 | 1)[];
+}
+
+/**
+ * The matrices that products in eight bits apply to: those of all linear layers but a classifier's, which are trained.
+ * An output layer's is multiplied so forwards alone. Backwards it meets the gradient of the softmax, rows of one large
+ * number and thousands of small ones that weigh as much together: rounded in steps of the large one they are lost, and
+ * training goes astray.
+ */
+export function productMatrices(modules: ModuleTable): ProductMatrix[] {
+  const matrices = new Map<string, ProductMatrix>();
+  for (const { path, isOutput, out, layout } of modules.linears.values()) {
+    const parameter = modules.parameters.get(`${path}.weight`);
+    if (!parameter || (isOutput && !outputsTokens(modules, out))) continue;
+    const forward = layout === "out-in" ? 0 : 1;
+    matrices.set(parameter.stored, { ...parameter, axes: isOutput ? [forward] : [0, 1] });
   }
   return [...matrices.values()];
 }

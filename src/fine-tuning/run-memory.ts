@@ -54,7 +54,7 @@ export function estimateRun(run: RunShape): MemoryBytes {
   const forms = new Map(kept.map(({ stored, form }) => [stored, form]));
   return estimateMemory({
     ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
-    graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), hasProducts: false })),
+    graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), productAxes: [] })),
     update: buildUpdateGraph(layout.size, adamWDefaults, false),
     savedBytes: savedBytes(kept),
   });

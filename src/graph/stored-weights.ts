@@ -12,8 +12,8 @@ import type { WeightForm } from "./weight-form.ts";
 export interface KeptWeight {
   /** Left out for float32. */
   readonly form?: WeightForm | undefined;
-  /** Whether products read it in eight bits, with a scale for each row and for each column. */
-  readonly hasProducts: boolean;
+  /** The products that read it in eight bits: 0 for those with a scale for each of its rows, 1 for each column. */
+  readonly productAxes: readonly (0 | 1)[];
   /** Where products of few rows read it in blocks of four bits: the extent of a block. */
   readonly blockSize?: number | undefined;
 }
@@ -23,7 +23,7 @@ export function overKeptWeights(graph: Graph, keptAs: (name: string) => KeptWeig
   const kept = new Map(
     nodesOf(graph, "Weight").map(({ attributes: { name } }) => [name, keptAs(name)] as const),
   );
-  if ([...kept.values()].every(({ form, hasProducts }) => !form && !hasProducts)) return graph;
+  if ([...kept.values()].every(({ form, productAxes }) => !form && productAxes.length === 0)) return graph;
   const builder = new GraphBuilder();
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value): Value => {
@@ -77,9 +77,10 @@ function quantisedProduct(
   const [x, w, c] = node.inputs;
   const { alpha, beta, transA, transB } = node.attributes;
   if (!x || !w || transA || alpha !== 1 || typeof x.shape[0] !== "string") return undefined;
-  if (!isOperation(w.node, "Weight") || kept.get(w.node.attributes.name)?.hasProducts !== true)
-    return undefined;
-  const { blockSize } = kept.get(w.node.attributes.name) ?? {};
+  if (!isOperation(w.node, "Weight")) return undefined;
+  const { productAxes = [], blockSize } = kept.get(w.node.attributes.name) ?? {};
+  const axis = transB ? 0 : 1;
+  if (!productAxes.includes(axis)) return undefined;
   if (blockSize !== undefined && transB) {
     const blocks = builder.weight(w.node.attributes.name, w.shape.map(Number), {
       kind: "int4-blocks",
@@ -88,7 +89,7 @@ function quantisedProduct(
     const own = builder.blockGemm(copyOf(x), blocks);
     return c ? builder.add(own, builder.scale(copyOf(c), beta)) : own;
   }
-  const form: WeightForm = { kind: "int8", axis: transB ? 0 : 1 };
+  const form: WeightForm = { kind: "int8", axis };
   const matrix = builder.weight(w.node.attributes.name, w.shape.map(Number), form);
   const rows = copyOf(x);
   const scale = builder.rowScale(rows);

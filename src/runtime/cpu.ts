@@ -31,7 +31,8 @@ async function createSession(
       const { form, products } = locate(weight);
       const blocks = options.fewRows === true ? products?.blocks?.()?.form : undefined;
       const blockSize = blocks?.kind === "int4-blocks" ? blocks.blockSize : undefined;
-      return { form, hasProducts: products !== undefined, blockSize };
+      const productAxes = ([0, 1] as const).filter((axis) => productsAlong(products, axis) !== undefined);
+      return { form, productAxes, blockSize };
     });
     const written = await linkWeights(kept, locate, folder);
     const session = await openModel(kept, written, folder, sessionOptions(options, kept));
@@ -137,8 +138,11 @@ function arrayIn(weight: WeightLocation, form: WeightForm | undefined, part: Par
 /** What products read in place of a weight. */
 function keptFor({ products }: WeightLocation, form: WeightForm | undefined): WeightLocation | undefined {
   if (form?.kind === "int4-blocks") return products?.blocks?.();
-  return form?.kind === "int8" ? (form.axis === 0 ? products?.byRow : products?.byColumn) : undefined;
+  return form?.kind === "int8" ? productsAlong(products, form.axis) : undefined;
 }
+
+const productsAlong = (products: WeightLocation["products"], axis: number): WeightLocation | undefined =>
+  axis === 0 ? products?.byRow : products?.byColumn;
 
 async function existing(path: string): Promise<string> {
   try {

@@ -27,11 +27,14 @@ export interface WeightLocation extends ArrayLocation {
   readonly form?: WeightForm | undefined;
   /** The scales of a form that has them. */
   readonly scales?: ArrayLocation | undefined;
-  /** The matrix in eight bits, for products in whole numbers: with a scale for each row, and for each column. */
+  /**
+   * The matrix in eight bits, for products in whole numbers: with a scale for each row, and for each column. One of them
+   * may be missing; its products are as if there were none.
+   */
   readonly products?:
     | {
-        readonly byRow: WeightLocation;
-        readonly byColumn: WeightLocation;
+        readonly byRow: WeightLocation | undefined;
+        readonly byColumn: WeightLocation | undefined;
         /** In blocks of four bits with a scale each, for products of few rows; prepared when it is asked for. */
         readonly blocks?: (() => WeightLocation | undefined) | undefined;
       }

@@ -28,7 +28,7 @@ afterEach(() => {
 
 const shape = [12, 40] as const;
 const values = new TorchGenerator(1).normal(480);
-const isKept = { hasProducts: true };
+const isKept = { productAxes: [0, 1] } as const;
 
 function locations() {
   const folder = temporaryFolder();
@@ -126,7 +126,7 @@ test("few rows are multiplied with blocks of four bits", async () => {
     c: host([2, rows], addend),
     w: host([rows, columns], rounded),
   };
-  const kept = overKeptWeights(graph, () => ({ hasProducts: true, blockSize }));
+  const kept = overKeptWeights(graph, () => ({ productAxes: [0, 1], blockSize }));
   expect(nodesOf(kept, "BlockGemm")).toHaveLength(1);
   const exact = interpret(kept, feeds)["y"]!;
   // The rows are rounded to eight bits, 64 products a sum.
@@ -164,8 +164,31 @@ test("inputs are rounded once for all products that read them, and other product
   `);
 });
 
+test("a matrix is read in eight bits only by products along the axes that it is there for", () => {
+  const builder = new GraphBuilder();
+  const w = builder.weight("w", [4, 8]);
+  const forward = builder.gemm(builder.input("x", "float32", ["rows", 8]), w, { transB: true });
+  const backward = builder.gemm(builder.input("dy", "float32", ["rows", 4]), w, {});
+  const graph = graphOf([
+    { name: "forward", value: forward },
+    { name: "backward", value: backward },
+  ]);
+  const counts = ([[0], [1], [0, 1]] as const).map((productAxes) => {
+    const kept = overKeptWeights(graph, () => ({ productAxes }));
+    return [
+      nodesOf(kept, "QuantizedGemm").length,
+      nodesOf(kept, "Gemm").map(({ attributes }) => attributes.transB),
+    ];
+  });
+  expect(counts).toEqual([
+    [1, [false]],
+    [1, [true]],
+    [2, []],
+  ]);
+});
+
 test("a graph whose weights are all float32 is left alone", () => {
   const builder = new GraphBuilder();
   const graph = graphOf([{ name: "y", value: builder.scale(builder.weight("w", [2]), 2) }]);
-  expect(overKeptWeights(graph, () => ({ hasProducts: false }))).toBe(graph);
+  expect(overKeptWeights(graph, () => ({ productAxes: [] }))).toBe(graph);
 });
