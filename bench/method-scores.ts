@@ -1,212 +1,209 @@
 /**
- * @file Trains an encoder for classification with every method, and with PEFT's where it has the same one, under one
- * budget of updates, and prints the scores side by side.
- *
- *     npx tsx bench/method-scores.ts --model FOLDER --data train.tsv --eval-data dev.tsv [--steps 200] [--only NAME,NAME]
- *       [--peers [--no-header]]
+ * @file Trains a model with every method, and with PEFT's where it has the same one, under one budget of updates, and
+ * prints the scores side by side: an encoder that tells sentiment, or a decoder that puts attributes into words.
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { DeltafitError } from "../src/errors.ts";
-import { chosenByName } from "./measure.ts";
-import { deltafitMain, peersPython, repositoryRoot, runForJson } from "./peers/python.ts";
+import { checkedFlags, checkedResult, chosenByName, positiveInteger, runScript } from "./measure.ts";
+import { deltafitMain, peersPython, repositoryRoot, runForJson, runToEnd } from "./peers/python.ts";
+import { exampleBatches } from "./peers/example-batches.ts";
+import { commonTargets, scoredMethods } from "./score-methods.ts";
+import type { ScoredMethod, ScoredTask } from "./score-methods.ts";
 
-interface Row {
-  readonly name: string;
-  readonly learningRate: number;
-  /** Flags of `deltafit train`. */
-  readonly flags: readonly string[];
-  /** Fields of PEFT's configuration, where PEFT has the method. */
-  readonly peft?: Readonly<Record<string, unknown>>;
-}
+const help = `usage: tsx bench/method-scores.ts --data FILE --eval-data FILE [flags]
+  --task NAME           classification or causal-lm (default classification)
+  --model FOLDER        (default: the bundled base)
+  --data FILE           examples to train on
+  --eval-data FILE      examples to evaluate on after the last update
+  --steps N             updates (default 100)
+  --batch-size N        (default 16)
+  --sequence-length N   longest example in tokens (default 64)
+  --only NAME,NAME      these methods
+  --peers               PEFT as well, on the same batches in the same order
+  --seed N              (default 0)
+  --threads N           both sides (default: each side's own choice)`;
 
-const targets = ["query", "value"];
-const onTargets = ["--targets", targets.join(",")];
-const plain = { peft_type: "LORA", r: 8, lora_alpha: 16, target_modules: targets };
+const clip = 1;
+const warmup = 0.06;
+const weightDecay = 0.01;
 
-const rows: readonly Row[] = [
-  { name: "full", learningRate: 5e-5, flags: ["--method", "full"] },
-  { name: "head only", learningRate: 5e-3, flags: ["--method", "head-only"] },
-  { name: "BitFit", learningRate: 5e-3, flags: ["--method", "bitfit"] },
-  {
-    name: "norms",
-    learningRate: 5e-3,
-    flags: ["--method", "ln-tuning", "--targets", "LayerNorm"],
-    peft: { peft_type: "LN_TUNING", target_modules: ["LayerNorm"] },
-  },
-  { name: "LoRA", learningRate: 1e-3, flags: ["--rank", "8", "--alpha", "16", ...onTargets], peft: plain },
-  {
-    name: "rsLoRA",
-    learningRate: 1e-3,
-    flags: ["--rank", "8", "--alpha", "16", "--rank-stabilised", ...onTargets],
-    peft: { ...plain, use_rslora: true },
-  },
-  {
-    name: "DoRA",
-    learningRate: 1e-3,
-    flags: ["--rank", "8", "--alpha", "16", "--magnitude", ...onTargets],
-    peft: { ...plain, use_dora: true },
-  },
-  {
-    name: "PiSSA",
-    learningRate: 1e-3,
-    flags: ["--rank", "8", "--alpha", "8", "--initial-weights", "pissa", ...onTargets],
-    peft: { ...plain, lora_alpha: 8, init_lora_weights: "pissa" },
-  },
-  {
-    name: "AdaLoRA",
-    learningRate: 5e-3,
-    flags: ["--method", "adalora", "--rank", "8", "--initial-rank", "12", "--alpha", "16", ...onTargets],
-    peft: { peft_type: "ADALORA", target_r: 8, init_r: 12, lora_alpha: 16, target_modules: targets },
-  },
-  {
-    name: "VeRA",
-    learningRate: 1e-2,
-    flags: ["--method", "vera", "--rank", "256", ...onTargets],
-    peft: { peft_type: "VERA", r: 256, target_modules: targets },
-  },
-  {
-    name: "VB-LoRA",
-    learningRate: 1e-2,
-    flags: ["--method", "vblora", "--rank", "4", "--vector-length", "128", ...onTargets],
-    peft: { peft_type: "VBLORA", r: 4, num_vectors: 256, vector_length: 128, target_modules: targets },
-  },
-  {
-    name: "(IA)3",
-    learningRate: 1e-2,
-    flags: ["--method", "ia3"],
-    peft: {
-      peft_type: "IA3",
-      target_modules: ["key", "value", "output.dense"],
-      feedforward_modules: ["output.dense"],
-    },
-  },
-  {
-    name: "LoHa",
-    learningRate: 1e-3,
-    flags: ["--method", "loha", "--rank", "8", "--alpha", "16", ...onTargets],
-    peft: { peft_type: "LOHA", r: 8, alpha: 16, target_modules: targets },
-  },
-  {
-    name: "LoKr",
-    learningRate: 5e-3,
-    flags: ["--method", "lokr", "--rank", "8", "--alpha", "16", ...onTargets],
-    peft: { peft_type: "LOKR", r: 8, alpha: 16, target_modules: targets },
-  },
-  {
-    name: "OFT",
-    learningRate: 5e-3,
-    flags: ["--method", "oft", "--block-size", "32", ...onTargets],
-    peft: { peft_type: "OFT", oft_block_size: 32, target_modules: targets },
-  },
-  {
-    name: "BOFT",
-    learningRate: 5e-3,
-    flags: ["--method", "boft", "--block-size", "4", ...onTargets],
-    peft: { peft_type: "BOFT", boft_block_size: 4, target_modules: targets },
-  },
-  {
-    name: "FourierFT",
-    learningRate: 5e-2,
-    flags: ["--method", "fourierft", "--frequencies", "1000", ...onTargets],
-    peft: { peft_type: "FOURIERFT", n_frequency: 1000, scaling: 150, target_modules: targets },
-  },
-  { name: "bottleneck (Pfeiffer)", learningRate: 1e-3, flags: ["--method", "bottleneck"] },
-  {
-    name: "prefix",
-    learningRate: 1e-2,
-    flags: ["--method", "prefix-tuning", "--virtual-tokens", "20"],
-    peft: { peft_type: "PREFIX_TUNING", num_virtual_tokens: 20 },
-  },
-  {
-    name: "prompt",
-    learningRate: 3e-2,
-    flags: ["--method", "prompt-tuning", "--virtual-tokens", "20"],
-    peft: { peft_type: "PROMPT_TUNING", num_virtual_tokens: 20 },
-  },
-  {
-    name: "P-tuning",
-    learningRate: 1e-2,
-    flags: ["--method", "p-tuning", "--virtual-tokens", "20"],
-    peft: { peft_type: "P_TUNING", num_virtual_tokens: 20, encoder_hidden_size: 128 },
-  },
-  {
-    name: "LoRA + prefix",
-    learningRate: 1e-3,
-    flags: ["--method", "lora+prefix-tuning", "--rank", "8", "--alpha", "16", ...onTargets],
-  },
-];
-
-const resultSchema = z.looseObject({
-  evaluations: z.array(z.looseObject({ metrics: z.looseObject({ accuracy: z.number() }) })),
+const metricsSchema = z.looseObject({ loss: z.number(), accuracy: z.number() });
+const ownSchema = z.looseObject({
+  evaluations: z.array(z.looseObject({ metrics: metricsSchema })).min(1),
   trainableParameters: z.number(),
 });
-
-type Result = z.infer<typeof resultSchema>;
-
-const { values } = parseArgs({
-  options: {
-    model: { type: "string" },
-    data: { type: "string" },
-    "eval-data": { type: "string" },
-    steps: { type: "string", default: "200" },
-    "batch-size": { type: "string", default: "32" },
-    threads: { type: "string" },
-    only: { type: "string" },
-    peers: { type: "boolean", default: false },
-    "no-header": { type: "boolean", default: false },
-  },
+const peerSchema = z.looseObject({
+  name: z.string(),
+  metrics: metricsSchema.optional(),
+  trainableParameters: z.number().optional(),
+  error: z.string().optional(),
 });
-const { steps, only, peers, threads } = values;
-const needed = (name: "model" | "data" | "eval-data"): string => {
-  const value = values[name];
-  if (value === undefined) throw new DeltafitError("usage-invalid", `--${name} is needed.`);
-  return value;
-};
-const common = [
-  ...[
-    "--model",
-    needed("model"),
-    "--data",
-    needed("data"),
-    "--eval-data",
-    needed("eval-data"),
-    "--steps",
-    steps,
-  ],
-  ...["--batch-size", values["batch-size"], "--sequence-length", "64", "--warmup", "0.06"],
-  ...(threads === undefined ? [] : ["--threads", threads]),
-];
-const accuracyOf = ({ evaluations }: Result): string =>
-  `${(100 * (evaluations.at(-1)?.metrics.accuracy ?? NaN)).toFixed(1)} %`;
 
-console.log("| method | learning rate | parameters | deltafit | PEFT |\n| --- | --- | --- | --- | --- |");
-for (const { name, learningRate, flags, peft } of chosenByName(rows, only)) {
-  const rate = ["--learning-rate", String(learningRate)];
-  const own = resultSchema.parse(
-    runForJson(process.execPath, [
-      ...[deltafitMain(), "train", "--json", "--quiet", "--task", "classification"],
-      ...[...common, ...rate, ...flags],
-    ]),
-  );
-  const theirs =
-    peers && peft
-      ? resultSchema.parse(
-          runForJson(peersPython(), [
-            `${repositoryRoot}/bench/peers/peft_classify.py`,
-            ...(values["no-header"] ? ["--no-header"] : []),
-            ...[...common, ...rate, "--peft-config", JSON.stringify(withSteps(peft))],
-          ]),
-        )
-      : undefined;
-  const counts = [own, ...(theirs ? [theirs] : [])].map(({ trainableParameters }) => trainableParameters);
-  const parameters = counts.every((count) => count === counts[0]) ? String(counts[0]) : counts.join(" / ");
-  console.log(
-    `| ${name} | ${learningRate} | ${parameters} | ${accuracyOf(own)} | ${theirs ? accuracyOf(theirs) : "-"} |`,
-  );
+interface Score {
+  readonly loss: number;
+  readonly accuracy: number;
+  readonly parameters: number;
 }
 
-/** AdaLoRA's schedule ends with the run. */
-function withSteps(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  return fields["peft_type"] === "ADALORA" ? { ...fields, total_step: Number(steps) } : fields;
+function readFlags() {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  return parseArgs({
+    options: {
+      task: { type: "string", default: "classification" },
+      model: { type: "string", default: join(repositoryRoot, "base") },
+      data: text,
+      "eval-data": text,
+      steps: { type: "string", default: "100" },
+      "batch-size": { type: "string", default: "16" },
+      "sequence-length": { type: "string", default: "64" },
+      only: text,
+      peers: flag,
+      seed: { type: "string", default: "0" },
+      threads: text,
+      help: flag,
+    },
+  }).values;
 }
+type Flags = ReturnType<typeof readFlags>;
+
+const isScoredTask = (text: string): text is ScoredTask => Object.hasOwn(commonTargets, text);
+
+function taskOf({ task }: Flags): ScoredTask {
+  if (isScoredTask(task)) return task;
+  throw new DeltafitError("usage-invalid", `--task: expected classification or causal-lm, found '${task}'.`);
+}
+
+function needed(name: "data" | "eval-data", flags: Flags): string {
+  const value = flags[name];
+  if (value !== undefined) return value;
+  throw new DeltafitError("usage-invalid", `--${name} is needed.`, "--help lists the flags.");
+}
+
+/** Names of modules with commas between them, or undefined for the method's own choice. */
+function targetsOf({ targets }: ScoredMethod, task: ScoredTask): string | undefined {
+  if (targets === "default") return undefined;
+  return (targets ?? commonTargets)[task];
+}
+
+function ownScore(method: ScoredMethod, rate: number, flags: Flags): Score {
+  const task = taskOf(flags);
+  const targets = targetsOf(method, task);
+  const printed = runForJson(process.execPath, [
+    ...[deltafitMain(), "train", "--json", "--quiet", "--task", task, "--model", flags.model],
+    ...["--data", needed("data", flags), "--eval-data", needed("eval-data", flags), "--seed", flags.seed],
+    ...["--steps", flags.steps, "--batch-size", flags["batch-size"]],
+    ...["--sequence-length", flags["sequence-length"], "--learning-rate", String(rate)],
+    ...["--warmup", String(warmup), "--weight-decay", String(weightDecay), "--clip", String(clip)],
+    ...(flags.threads === undefined ? [] : ["--threads", flags.threads]),
+    ...method.flags,
+    ...(targets === undefined ? [] : ["--targets", targets]),
+  ]);
+  const { evaluations, trainableParameters } = checkedResult("deltafit", ownSchema, printed);
+  const { loss, accuracy } = evaluations.at(-1)?.metrics ?? { loss: NaN, accuracy: NaN };
+  return { loss, accuracy, parameters: trainableParameters };
+}
+
+/** What PEFT's side is told of a method, or undefined where PEFT does not have it. */
+function peerRun(method: ScoredMethod, rate: number, { task: taskName, steps }: Flags) {
+  const { name, peft, peftOfTask, loraPlusRatio } = method;
+  if (peft === undefined || !isScoredTask(taskName)) return undefined;
+  const targets = targetsOf(method, taskName);
+  return {
+    name,
+    learningRate: rate,
+    configuration: {
+      ...peft,
+      ...(targets !== undefined && {
+        target_modules: targets === "all-linear" ? targets : targets.split(","),
+      }),
+      ...peftOfTask?.[taskName],
+      // AdaLoRA's schedule ends with the run.
+      ...(peft["peft_type"] === "ADALORA" && { total_step: positiveInteger("steps", steps) }),
+    },
+    ...(loraPlusRatio !== undefined && { loraPlusRatio }),
+  };
+}
+
+/** PEFT's scores by the name of the method; a text says why there is none. All methods run in one process. */
+function peerScores(methods: readonly ScoredMethod[], flags: Flags): ReadonlyMap<string, Score | string> {
+  const task = taskOf(flags);
+  const runs = methods.flatMap((method) => peerRun(method, rateOf(method, task) ?? NaN, flags) ?? []);
+  const folder = mkdtempSync(join(tmpdir(), "deltafit-bench-"));
+  try {
+    const settings = join(folder, "settings.json");
+    const data = exampleBatches({
+      task,
+      model: flags.model,
+      data: needed("data", flags),
+      evaluationData: needed("eval-data", flags),
+      steps: positiveInteger("steps", flags.steps),
+      batchSize: positiveInteger("batch-size", flags["batch-size"]),
+      sequenceLength: positiveInteger("sequence-length", flags["sequence-length"]),
+      seed: Number(flags.seed),
+    });
+    const threads = flags.threads === undefined ? null : positiveInteger("threads", flags.threads);
+    const numbers = { threads, seed: Number(flags.seed), warmup, weightDecay, clip };
+    writeFileSync(settings, JSON.stringify({ model: flags.model, ...numbers, ...data, runs }));
+    const script = join(repositoryRoot, "bench", "peers", "peft_scores.py");
+    const { status, stdout } = runToEnd(peersPython(), [script, "--settings", settings]);
+    if (status !== 0)
+      throw new DeltafitError(
+        "runtime-failed",
+        `Expected status 0, found ${String(status)}, from ${script}.`,
+      );
+    return new Map(stdout.split("\n").flatMap((line) => (line === "" ? [] : [peerScore(line)])));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A line that PEFT's side printed: a method's name, and its score or the reason why there is none. */
+function peerScore(line: string): readonly [string, Score | string] {
+  const result = checkedResult("PEFT", peerSchema, JSON.parse(line));
+  if (result.metrics === undefined) return [result.name, result.error ?? "nothing"];
+  return [result.name, { ...result.metrics, parameters: result.trainableParameters ?? NaN }];
+}
+
+const rateOf = ({ learningRate }: ScoredMethod, task: ScoredTask): number | undefined => learningRate[task];
+
+function describeScore(score: Score | string | undefined, task: ScoredTask): string {
+  if (score === undefined) return "-";
+  if (typeof score === "string") return score;
+  const right = `${(100 * score.accuracy).toFixed(1)} %`;
+  return task === "classification"
+    ? `${right}, ${score.loss.toFixed(3)}`
+    : `${Math.exp(score.loss).toFixed(2)}, ${right}`;
+}
+
+function main(): void {
+  const flags = checkedFlags(readFlags);
+  if (flags.help) {
+    process.stdout.write(`${help}\n`);
+    return;
+  }
+  const task = taskOf(flags);
+  const methods = chosenByName(scoredMethods, flags.only).filter(
+    (method) => rateOf(method, task) !== undefined,
+  );
+  const peers = flags.peers ? peerScores(methods, flags) : undefined;
+  const measure = task === "classification" ? "accuracy, loss" : "perplexity, tokens right";
+  process.stdout.write(
+    `| method | learning rate | parameters | deltafit: ${measure} | PEFT |\n| --- | --- | --- | --- | --- |\n`,
+  );
+  for (const method of methods) {
+    const rate = rateOf(method, task) ?? NaN;
+    const own = ownScore(method, rate, flags);
+    const theirs = peers?.get(method.name);
+    const counts = [own, theirs].flatMap((score) => (typeof score === "object" ? [score.parameters] : []));
+    const parameters = [...new Set(counts)].join(" / ");
+    const cells = [method.name, rate, parameters, describeScore(own, task), describeScore(theirs, task)];
+    process.stdout.write(`| ${cells.join(" | ")} |\n`);
+  }
+}
+
+runScript(main);

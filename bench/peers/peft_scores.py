@@ -1,0 +1,151 @@
+"""Trains PyTorch + PEFT with one method after the other on the same given batches, and evaluates each: the counterpart
+of the `deltafit train` runs of `bench/method-scores.ts`.
+
+The file of --settings is JSON: `model` (a folder in Hugging Face layout), `task` (`classification` or `causal-lm`),
+`labelCount`, `padTokenId`, `threads` (or null), `seed`, `warmup` (share of the updates), `weightDecay`, `clip`, and
+    batches      one list of examples an update: `{"inputIds": [...], "label": 1}`, or `"labels"` at the positions of
+                 their tokens with -100 where nothing is trained on
+    evaluation   lists of the same kind
+    runs         `{"name", "learningRate", "configuration", "loraPlusRatio"?}`; the configuration is that of PEFT with
+                 `peft_type`
+
+A batch is padded on the right to its longest row, the model keeps its configured dropout, and optimiser, clipping and
+schedule are those of peft_classify.py, its initial head too.
+
+Prints one JSON object a line, one a run: `name`, `metrics` (`loss` a supervised token or sentence, `accuracy` of these),
+`losses` (one a step), `trainableParameters`, `seconds`; or `name` and `error`.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from peft_classify import initialise_head, schedule
+
+
+def build_model(settings, run):
+    import peft
+    import torch
+    import transformers
+
+    classify = settings["task"] == "classification"
+    auto = transformers.AutoModelForSequenceClassification if classify else transformers.AutoModelForCausalLM
+    labels = {"num_labels": settings["labelCount"]} if classify else {}
+    base = auto.from_pretrained(settings["model"], dtype=torch.float32, **labels)
+    base.config.use_cache = False
+    if classify:
+        head = next(getattr(base, name) for name in ("classifier", "score") if hasattr(base, name))
+        initialise_head(head, base.config.initializer_range, settings["seed"])
+    fields = dict(run["configuration"])
+    kind = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(fields.pop("peft_type"))]
+    torch.manual_seed(settings["seed"])
+    return peft.get_peft_model(base, kind(task_type="SEQ_CLS" if classify else "CAUSAL_LM", **fields))
+
+
+def padded(examples, pad_token_id):
+    import torch
+
+    longest = max(len(example["inputIds"]) for example in examples)
+
+    def rows(name, padding):
+        return torch.tensor([example[name] + [padding] * (longest - len(example[name])) for example in examples])
+
+    lengths = torch.tensor([[len(example["inputIds"])] for example in examples])
+    mask = (torch.arange(longest)[None, :] < lengths).long()
+    labels = rows("labels", -100) if "labels" in examples[0] else torch.tensor([one["label"] for one in examples])
+    return {"input_ids": rows("inputIds", pad_token_id), "attention_mask": mask, "labels": labels}
+
+
+def evaluate(model, settings):
+    import torch
+
+    model.eval()
+    count, right, loss_sum = 0, 0, 0.0
+    with torch.inference_mode():
+        for examples in settings["evaluation"]:
+            batch = padded(examples, settings["padTokenId"])
+            output, labels = model(**batch), batch["labels"]
+            # Prompts put positions of their own before the batch's.
+            chosen = output.logits.argmax(-1)
+            if labels.ndim == 2:
+                chosen, labels = chosen[:, -labels.shape[1] :][:, :-1], labels[:, 1:]
+            supervised = labels != -100
+            count += supervised.sum().item()
+            right += (chosen == labels)[supervised].sum().item()
+            loss_sum += output.loss.item() * supervised.sum().item()
+    model.train()
+    return {"loss": loss_sum / count, "accuracy": right / count}
+
+
+def make_optimiser(model, settings, run):
+    import torch
+    from peft.optimizers import create_loraplus_optimizer
+
+    rate, decay = run["learningRate"], settings["weightDecay"]
+    if "loraPlusRatio" not in run:
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trainable, lr=rate, weight_decay=decay)
+    ratio = run["loraPlusRatio"]
+    return create_loraplus_optimizer(
+        model, torch.optim.AdamW, lr=rate, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay
+    )
+
+
+def train(model, settings, run):
+    """Runs all updates and returns their losses."""
+    import torch
+
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = make_optimiser(model, settings, run)
+    rate = schedule(optimiser, "linear", settings["warmup"], len(settings["batches"]))
+    losses = []
+    model.train()
+    for examples in settings["batches"]:
+        loss = model(**padded(examples, settings["padTokenId"])).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, settings["clip"])
+        optimiser.step()
+        rate.step()
+        if hasattr(model.base_model, "update_and_allocate"):
+            # AdaLoRA: chooses ranks by the gradients, which are still there.
+            model.base_model.update_and_allocate(len(losses))
+        optimiser.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+    return losses
+
+
+def score(settings, run):
+    started = time.perf_counter()
+    model = build_model(settings, run)
+    losses = train(model, settings, run)
+    return {
+        "metrics": evaluate(model, settings),
+        "losses": losses,
+        "trainableParameters": model.get_nb_trainable_parameters()[0],
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", required=True, type=Path)
+    settings = json.loads(parser.parse_args().settings.read_text(encoding="utf-8"))
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if settings["threads"] is not None:
+        torch.set_num_threads(settings["threads"])
+    for run in settings["runs"]:
+        try:
+            result = score(settings, run)
+        except (ImportError, RuntimeError, TypeError, ValueError) as error:
+            # One method that cannot be run is told of and does not end the others.
+            result = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps({"name": run["name"], **result}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
