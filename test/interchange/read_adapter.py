@@ -15,6 +15,7 @@ from pathlib import Path
 import peft
 import torch
 from bases import AUTO_CLASSES, load_base, logits_of, read_batch, read_jobs
+from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
 from safetensors.torch import load_file, save_file
 
 # Loading copies, so values are equal; only VB-LoRA's top-k weights are a softmax that is stored and computed anew.
@@ -47,7 +48,10 @@ def run(job):
     with torch.inference_mode():
         base_logits = logits_of(base(**batch))
     model = peft.PeftModel.from_pretrained(base, job["adapter"]).eval()
-    lines = differences(model, load_file(Path(job["adapter"]) / "adapter_model.safetensors"))
+    tensors = load_file(Path(job["adapter"]) / "adapter_model.safetensors")
+    # Experts of a checkpoint are modules of their own, where transformers 5 has fused tensors.
+    tensors = convert_peft_adapter_state_dict_for_transformers(model, model.active_peft_config, tensors)
+    lines = differences(model, tensors)
     if lines:
         return lines
     with torch.inference_mode():

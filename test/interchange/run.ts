@@ -68,6 +68,15 @@ const cases: readonly InterchangeCase[] = [
     targets: ["q_lin", "v_lin"],
     reference: "distilbert_qa-lora",
   },
+  { base: "llama_qa", task: "question-answering", targets: ["q_proj", "v_proj"], reference: "llama_qa-lora" },
+  {
+    base: "mixtral",
+    task: "causal-lm",
+    targets: ["q_proj", "gate", "w1", "w2", "w3"],
+    // PEFT loads adapters of experts onto transformers' fused ones, but writes others.
+    peftTargets: ["q_proj", "v_proj"],
+    reference: "mixtral-lora-experts",
+  },
 ];
 
 const nameOf = ({ name, base }: InterchangeCase): string => name ?? base;
