@@ -5,13 +5,15 @@ import { lora, loraDefaults } from "../methods/lora.ts";
 import { decideRecompute, estimateRun, runLengths, smallerRuns } from "./run-memory.ts";
 import type { RunShape } from "./run-memory.ts";
 
-const shape = shapeOf(
-  {
-    ...{ model_type: "llama", vocab_size: 1000, hidden_size: 256, intermediate_size: 1024 },
-    ...{ num_hidden_layers: 8, num_attention_heads: 8, max_position_embeddings: 1024 },
-  },
-  { task: "causal-lm" },
-);
+const shapeWith = (vocabularySize: number) =>
+  shapeOf(
+    {
+      ...{ model_type: "llama", vocab_size: vocabularySize, hidden_size: 256, intermediate_size: 1024 },
+      ...{ num_hidden_layers: 8, num_attention_heads: 8, max_position_embeddings: 1024 },
+    },
+    { task: "causal-lm" },
+  );
+const shape = shapeWith(1000);
 const queries = lora.bind({ ...loraDefaults, targets: ["q_proj"] }, shape.modules);
 const run: RunShape = {
   ...shape,
@@ -42,7 +44,9 @@ describe("the estimate of a run", () => {
     expect(total({ recompute: true })).toBeLessThan(total({}) / 2);
     expect(total({ batchSize: 16 })).toBeLessThan(total({}));
     expect(total({ sequenceLength: 256 })).toBeLessThan(total({}));
-    expect(total({ supervisedTokens: () => 8 })).toBeLessThan(total({}));
+    // Where the logits of a part are larger than what a layer's backward pass needs.
+    const wide = shapeWith(32_000);
+    expect(total({ ...wide, supervisedTokens: () => 8 })).toBeLessThan(total(wide));
   });
 
   test("is largest where everything is trained", () => {
