@@ -15,11 +15,13 @@ import type { CommandResult } from "./command.ts";
 import { choice, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { median } from "./median.ts";
+import { profiled } from "./profiled.ts";
+import type { RunningMemoryPage } from "./profiled.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
 import { createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
 import { findModel, openModel } from "./model.ts";
 import { randomTokens } from "./random-tokens.ts";
-import { machineFlags, methodFlags, modelFlags, randomWeightsFlags } from "./shared-flags.ts";
+import { machineFlags, methodFlags, modelFlags, profileFlags, randomWeightsFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 const group = "Measurement:";
@@ -44,6 +46,7 @@ const flags = {
   repeat: withDefault(wholeNumber(1), group, 5, "steps that are measured, after one that is not"),
   seed: withDefault(wholeNumber(0), group, 0, "of tokens and initial values"),
   ...machineFlags,
+  ...profileFlags,
 } satisfies FlagTable;
 
 type Values = FlagValues<typeof flags>;
@@ -57,6 +60,14 @@ export const benchStep = defineCommand({
 });
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
+  return profiled(values.profileMemory, terminal, (profile) => measure(values, terminal, profile));
+}
+
+async function measure(
+  values: Values,
+  terminal: Terminal,
+  profile: RunningMemoryPage | undefined,
+): Promise<CommandResult> {
   const startMs = performance.now();
   const { batchSize, sequenceLength, repeat, seed, method, threads, task } = values;
   const base = await openModel(await findModel(values.model, terminal, values.randomWeights), task, values);
@@ -69,6 +80,13 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const trained = adapters.map((adapter) => ({ ...adapter, trainable: true }));
   const described = { ...base, adapters: trained, batchSize, accumulate: 1, sequenceLength };
   const { run: decided, bytes } = decideRecompute(described, values.recompute, availableMemoryBytes());
+  profile?.describe({
+    title: `deltafit bench step: ${base.model.modelType}, ${method.join(" + ")}`,
+    lines: [`${batchSize} rows of ${sequenceLength} tokens, ${base.storage} weights`],
+    run: decided,
+    estimate: bytes,
+  });
+  profile?.mark("model opened");
   const objective = languageObjective({
     ...{ base, adapters, sequenceLength, batchSize },
     recompute: decided.recompute,
@@ -85,6 +103,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     session: { onRun, ...(threads === undefined ? {} : { threads }) },
   });
   const startMilliseconds = performance.now() - startMs;
+  profile?.mark("first step");
   try {
     const { lengthMultiple } = objective;
     const examples = makeExamples(base, values, lengthMultiple);
@@ -94,6 +113,7 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
     // Counted from the process's own start.
     const firstStepMilliseconds = performance.now();
     runtimeMs = 0;
+    profile?.mark("next steps");
     const steps = await timeSteps(trainer, makeBatch, repeat, learningRate);
     const wholeMs = steps.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
     return summaryOf([...first, ...steps], values, {

@@ -195,6 +195,11 @@ export const storageFlags = {
   ),
 } satisfies FlagTable;
 
+/** For every command that trains. */
+export const profileFlags = {
+  profileMemory: optional(text("FILE"), machineGroup, "write a page that shows the run's memory over time"),
+} satisfies FlagTable;
+
 export const machineFlags = {
   ...threadFlags,
   recompute: switchedOrAuto(

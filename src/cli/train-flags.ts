@@ -3,7 +3,14 @@ import { scheduleNames } from "../training/schedule.ts";
 import { dataFlags, strideFlags, trainOnPromptFlags } from "./data-set.ts";
 import { choice, numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable } from "./flags.ts";
-import { machineFlags, methodFlags, modelFlags, randomWeightsFlags, taskNames } from "./shared-flags.ts";
+import {
+  machineFlags,
+  methodFlags,
+  modelFlags,
+  profileFlags,
+  randomWeightsFlags,
+  taskNames,
+} from "./shared-flags.ts";
 
 const dataGroup = "Data:";
 const trainingGroup = "Training:";
@@ -65,4 +72,5 @@ export const trainFlags = {
   ignoreMemory: switched(outputGroup, "start even if the run is estimated not to fit into memory"),
   dryRun: switched(outputGroup, "say what would be trained, and stop"),
   ...machineFlags,
+  ...profileFlags,
 } satisfies FlagTable;

@@ -9,7 +9,7 @@ import { DeltafitError } from "../errors.ts";
 import type { Tokenizer } from "../files/tokenizer.ts";
 import { totalParameters } from "../fine-tuning/fine-tune.ts";
 import { decideRecompute, runLengths, smallerRuns } from "../fine-tuning/run-memory.ts";
-import type { DecidedRun } from "../fine-tuning/run-memory.ts";
+import type { DecidedRun, RunShape } from "../fine-tuning/run-memory.ts";
 import { checkMembers } from "../fine-tuning/trained-adapters.ts";
 import type { MemoryBytes } from "../memory/estimate.ts";
 import { availableMemoryBytes } from "../runtime/available-memory.ts";
@@ -47,6 +47,8 @@ export interface PreparedRun {
   /** Of the base, and what the adapter adds. */
   readonly totalParameters: number;
   readonly notes: TrainingNotes;
+  /** What the memory of a step depends on. */
+  readonly shape: RunShape;
   /** What a step takes, by its estimate. */
   readonly memory: MemoryBytes;
   readonly availableBytes: number;
@@ -114,6 +116,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     notes,
     trainableParameters: adapters.reduce((sum, { layout }) => sum + layout.size, 0),
     totalParameters: totalParameters(base, [...frozen, ...adapters]),
+    shape: run,
     memory: bytes,
     availableBytes,
     recompute: run.recompute,

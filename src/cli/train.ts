@@ -5,6 +5,7 @@ import { quote } from "../files/quote.ts";
 import { checkpointFolder } from "../fine-tuning/checkpoint-folder.ts";
 import { fineTune } from "../fine-tuning/fine-tune.ts";
 import type { FineTuneResult } from "../fine-tuning/fine-tune.ts";
+import type { TrainingEvent } from "../training/run.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { describeReport } from "./data-set.ts";
@@ -12,6 +13,8 @@ import { untilInterrupted } from "./interrupt.ts";
 import { describeEstimate } from "./memory-text.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
 import { checkOutputFolder } from "./output-folder.ts";
+import { profiled } from "./profiled.ts";
+import type { RunningMemoryPage } from "./profiled.ts";
 import type { Terminal } from "./terminal.ts";
 import { trainFlags } from "./train-flags.ts";
 import { prepareRun } from "./train-run.ts";
@@ -30,6 +33,14 @@ deltafit train --model org/name --task classification --data sst2.tsv \\
 });
 
 async function run(values: TrainValues, terminal: Terminal): Promise<CommandResult> {
+  return profiled(values.profileMemory, terminal, (profile) => runProfiled(values, terminal, profile));
+}
+
+async function runProfiled(
+  values: TrainValues,
+  terminal: Terminal,
+  profile: RunningMemoryPage | undefined,
+): Promise<CommandResult> {
   const startMs = performance.now();
   const { out, resume } = values;
   if (resume) checkResumable(out);
@@ -40,7 +51,14 @@ async function run(values: TrainValues, terminal: Terminal): Promise<CommandResu
     return { json: { dryRun: true, ...describeForPrograms(prepared, values) }, text: lines.join("\n") };
   for (const line of lines) terminal.note(line);
   if (out === undefined) terminal.warn("without --out the adapter is not kept");
-  const result = await trainPrepared(prepared, values, terminal);
+  profile?.describe({
+    title: `deltafit train: ${prepared.base.name}, ${describeMethods(values)}`,
+    lines: lines.slice(0, -1),
+    run: prepared.shape,
+    estimate: prepared.memory,
+  });
+  profile?.mark("model opened");
+  const result = await trainPrepared(prepared, values, terminal, profile);
   return summaryOf(result, prepared, (performance.now() - startMs) / 1000);
 }
 
@@ -64,13 +82,18 @@ async function trainPrepared(
   prepared: PreparedRun,
   values: TrainValues,
   terminal: Terminal,
+  profile: RunningMemoryPage | undefined,
 ): Promise<FineTuneResult> {
   const { base, tokenizer, adapters, frozen, data, evaluationData, sequenceLength, plan, loraPlus } =
     prepared;
   const { batchSize, weightDecay, clip, seed, out, resume, threads } = values;
   const { pack, groupByLength } = values;
   const view = await createTrainingView(terminal);
-  const onEvent = view.onEvent.bind(view);
+  const onEvent = (event: TrainingEvent): void => {
+    view.onEvent(event);
+    if (event.type === "step-end") profile?.mark(`step ${event.step} done`);
+    if (event.type === "evaluation-end") profile?.mark("evaluated");
+  };
   const session = threads === undefined ? {} : { threads };
   const model = { base, tokenizer, adapter: adapters, frozen, session, recompute: prepared.recompute };
   const addFiles = (folder: string) => {

@@ -7,8 +7,9 @@ import { savedBytes, storableMatrices } from "../base/weight-storage.ts";
 import type { Storage } from "../base/weight-storage.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { overKeptWeights } from "../graph/stored-weights.ts";
-import { estimateMemory } from "../memory/estimate.ts";
-import type { MemoryBytes } from "../memory/estimate.ts";
+import { estimateMemory, liveThroughStep } from "../memory/estimate.ts";
+import type { MemoryBytes, MemoryRequest } from "../memory/estimate.ts";
+import type { LiveBytes } from "../memory/live-memory.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { masksPadding } from "../models/forward.ts";
 import { buildTrainingGraph } from "../tasks/graphs.ts";
@@ -40,6 +41,15 @@ export interface RunAdapter {
 
 /** Bytes of one training step at its largest. */
 export function estimateRun(run: RunShape): MemoryBytes {
+  return estimateMemory(requestOf(run));
+}
+
+/** What every operation of a step's forward and backward pass finds alive, in running order. */
+export function liveThroughRun(run: RunShape): readonly LiveBytes[] {
+  return liveThroughStep(requestOf(run));
+}
+
+function requestOf(run: RunShape): MemoryRequest {
   const { model, modules, settings, adapters, storage, batchSize, accumulate, sequenceLength: length } = run;
   const { packed, recompute } = run;
   const supervisedTokens = run.supervisedTokens?.(batchSize) ?? batchSize * length;
@@ -52,12 +62,12 @@ export function estimateRun(run: RunShape): MemoryBytes {
   const trained = new Set(parameters.map(({ key }) => key));
   const kept = storableMatrices(modules, storage, run.tableType).filter(({ name }) => !trained.has(name));
   const forms = new Map(kept.map(({ stored, form }) => [stored, form]));
-  return estimateMemory({
+  return {
     ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
     graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), productAxes: [] })),
     update: buildUpdateGraph(layout.size, adamWDefaults, false),
     savedBytes: savedBytes(kept),
-  });
+  };
 }
 
 /** Whether layers are computed again in the backward pass: `auto` where the run would not fit otherwise. */

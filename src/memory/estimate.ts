@@ -7,6 +7,7 @@ import { full } from "../methods/full.ts";
 import type { BoundMethod, ModuleTable } from "../methods/contract.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { liveMemory } from "./live-memory.ts";
+import type { LiveBytes } from "./live-memory.ts";
 import { countParameters } from "./parameter-counts.ts";
 
 export interface MemoryBytes {
@@ -76,6 +77,13 @@ export function estimateMemory(request: MemoryRequest): MemoryBytes {
     workspace: workspaceBytes + liveMemory(update, new Map()).peakBytes + process,
   };
   return { ...bytes, total: sum(Object.values(bytes)) };
+}
+
+/** What every operation of the gradient's graph finds alive, in running order. */
+export function liveThroughStep(request: MemoryRequest): readonly LiveBytes[] {
+  const steps: LiveBytes[] = [];
+  liveMemory(request.graph, dimensionsOf(request), (live) => steps.push(live));
+  return steps;
 }
 
 function dimensionsOf(request: MemoryRequest): Map<string, number> {

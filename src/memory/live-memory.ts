@@ -50,8 +50,23 @@ const workspace: Partial<Record<OperationName, { readonly input: number; readonl
   ScatterRows: { input: 1, copies: 2 },
 };
 
-/** The peak over the nodes in running order. Inputs and weights are the caller's: they are not counted. */
-export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemory {
+/** What is alive while one node runs. */
+export interface LiveBytes {
+  /** Values, the node's own included. */
+  readonly bytes: number;
+  /** What the lowering of the node adds for itself. */
+  readonly workspaceBytes: number;
+}
+
+/**
+ * The peak over the nodes in running order. Inputs and weights are the caller's: they are not counted.
+ * @param onNode told what is alive at every node that computes something.
+ */
+export function liveMemory(
+  graph: Graph,
+  dimensions: DimensionValues,
+  onNode?: (live: LiveBytes) => void,
+): LiveMemory {
   const owners = ownersOf(graph);
   const owner = (value: Value) => owners.get(value) ?? value;
   const bytes = (value: Value) =>
@@ -89,6 +104,7 @@ export function liveMemory(graph: Graph, dimensions: DimensionValues): LiveMemor
     const decodedBytes = isOperation(node, "Gemm") ? decodedAtOnce(node) * bytesPerElement.float32 : 0;
     const workspaceBytes = decodedBytes + (extra && extraInput ? extra.copies * bytes(extraInput) : 0);
     const peakBytes = live + (overwritten ? 0 : made) + workspaceBytes;
+    onNode?.({ bytes: peakBytes - workspaceBytes, workspaceBytes });
     if (peakBytes > best.peakBytes) best = { peakBytes, workspaceBytes, peakOperation: node.operation };
     live += made - freed;
   }
