@@ -1,6 +1,11 @@
 /** @file --adapter-weight: one number for each --adapter, in their order. */
 import { z } from "zod";
+import { withValues } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import type { MethodType } from "../adapters/method-table.ts";
+import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
+import { checkWeight, weightedMethod } from "../methods/adapter-weight.ts";
 import { numberFromText, optional } from "./flags.ts";
 import type { FlagTable, Kind } from "./flags.ts";
 import type { AdapterGroup } from "./model.ts";
@@ -26,10 +31,9 @@ export const adapterWeightFlags = {
  * @throws DeltafitError `usage-invalid` where there are not as many weights as adapters.
  */
 export function adapterWeights(
-  references: readonly string[] | undefined,
+  folders: readonly unknown[],
   given: readonly number[] | undefined,
 ): readonly number[] {
-  const folders = references ?? [];
   if (given === undefined) return folders.map(() => 1);
   if (given.length === folders.length) return given;
   throw new DeltafitError(
@@ -39,10 +43,24 @@ export function adapterWeights(
   );
 }
 
-/** Loaded adapters with the weights of what brought them. */
+/** Loaded adapters with the weights of what brought them, for what scales adapters itself. */
 export function withWeights(
   groups: readonly AdapterGroup[],
-  weights: readonly number[],
 ): { readonly name: string; readonly weight: number }[] {
-  return groups.flatMap(({ names }, index) => names.map((name) => ({ name, weight: weights[index] ?? 1 })));
+  return groups.flatMap(({ adapters, weight }) => adapters.map(({ name }) => ({ name, weight })));
+}
+
+/**
+ * Loaded adapters that change as much as their weights say.
+ * @throws DeltafitError `method-unsupported` for an adapter that takes no weight.
+ */
+export function weightedAdapters(groups: readonly AdapterGroup[], base: Pick<Base, "modules">): Adapter[] {
+  return groups.flatMap(({ adapters, weight }) =>
+    adapters.map((adapter) => {
+      if (weight === 1) return adapter;
+      checkWeight(adapter, base.modules, weight, "--adapter-weight");
+      const scaled = { ...adapter, method: weightedMethod(adapter.method, weight) };
+      return withValues<MethodType>(scaled, adapter.values);
+    }),
+  );
 }

@@ -4,7 +4,8 @@ import type { CombinationType } from "../adapters/combine.ts";
 import { saveAdapter } from "../adapters/folder.ts";
 import { majoritySignMethods } from "../adapters/task-vectors.ts";
 import { DeltafitError } from "../errors.ts";
-import { adapterWeightFlags, adapterWeights, withWeights } from "./adapter-weights.ts";
+import { namedReferences } from "./adapter-names.ts";
+import { adapterWeightFlags, withWeights } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, needed, numberIn, optional, text, wholeNumber, withDefault } from "./flags.ts";
@@ -46,19 +47,21 @@ deltafit combine --adapter a --adapter b --combination-type ties --density 0.5 -
 });
 
 async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promise<CommandResult> {
-  const { adapter: references, adapterWeight, out, combinationType } = values;
+  const { adapter: references, out, combinationType } = values;
   if (references === undefined)
     throw new DeltafitError(
       "usage-invalid",
       "--adapter is needed: there is nothing to combine without one.",
       "Name each adapter with an --adapter of its own.",
     );
-  const weights = adapterWeights(references, adapterWeight);
   checkOutputFolder(out);
-  refuseOverwriting(out, [...references, ...(values.model === undefined ? [] : [values.model])]);
+  refuseOverwriting(out, [
+    ...namedReferences(references).map(({ reference }) => reference),
+    ...(values.model === undefined ? [] : [values.model]),
+  ]);
   const { base, adapters, groups, notes } = await openAdaptedModel(values, terminal);
   const { density, majoritySignMethod, svdRank, svdClamp, seed } = values;
-  const weighted = withWeights(groups, weights);
+  const weighted = withWeights(groups);
   const combined = combineAdapters({
     base,
     adapters: adapters.map((adapter, index) => ({ adapter, weight: weighted[index]?.weight ?? 1 })),
@@ -69,7 +72,7 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   });
   const { rank } = combined.configuration;
   const parameters = combined.layout.size;
-  const parts = references.map((adapter, index) => ({ adapter, weight: weights[index] ?? 1 }));
+  const parts = groups.map(({ reference: adapter, weight }) => ({ adapter, weight }));
   return {
     json: {
       out,

@@ -4,6 +4,7 @@ import type { ConvertedModule } from "../adapters/convert-to-lora.ts";
 import type { EnergyShare } from "../adapters/low-rank.ts";
 import { saveAdapter } from "../adapters/folder.ts";
 import { DeltafitError } from "../errors.ts";
+import { namedReferences } from "./adapter-names.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, needed, numberIn, optional, text, wholeNumber } from "./flags.ts";
@@ -53,7 +54,8 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
       "Convert one at a time; `deltafit combine` makes one LoRA of several.",
     );
   checkOutputFolder(out);
-  refuseOverwriting(out, [reference, ...(values.model === undefined ? [] : [values.model])]);
+  const inputs = namedReferences([reference]).map((named) => named.reference);
+  refuseOverwriting(out, [...inputs, ...(values.model === undefined ? [] : [values.model])]);
   const { base, adapters, notes } = await openAdaptedModel(values, terminal);
   const [adapter, other] = adapters;
   if (adapter === undefined || other !== undefined)

@@ -4,11 +4,14 @@ import { readRows } from "../data/read-rows.ts";
 import { DeltafitError } from "../errors.ts";
 import { readSentencePooling } from "../files/pooling.ts";
 import { Embedder } from "../generation/embedder.ts";
+import { chosenGroups } from "./adapter-choice.ts";
+import { adapterWeightFlags, weightedAdapters } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
+import type { AdapterGroup } from "./model.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
 import { adapterFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
@@ -19,6 +22,7 @@ const vectorGroup = "Vectors:";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
+  ...adapterWeightFlags,
   text: optional(texts("TEXT"), group, "a text; may be repeated"),
   data: optional(text("PATH"), group, "file whose rows have a text or sentence"),
   pooling: optional(
@@ -44,10 +48,17 @@ export const embed = defineCommand({
 
 type Values = FlagValues<typeof flags>;
 
+/** A text and the adapters that act on it. */
+interface GivenText {
+  readonly text: string;
+  readonly groups: readonly AdapterGroup[];
+}
+
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const startMs = performance.now();
-  const given = readTexts(values);
-  const { base, adapters, notes } = await openAdaptedModel({ ...values, pretraining: true }, terminal);
+  checkOneSource(values);
+  const { base, groups, notes } = await openAdaptedModel({ ...values, pretraining: true }, terminal);
+  const given = readTexts(values, groups);
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
   const own = values.pooling === undefined ? readSentencePooling(base.folder) : undefined;
@@ -55,37 +66,55 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const normalise = values.normalise || (own?.normalise ?? false);
   terminal.note(`pooling: ${pooling}${normalise ? ", scaled to length 1" : ""}`);
   const session = values.threads === undefined ? undefined : { threads: values.threads };
-  const embedder = await Embedder.create({ base, adapters, pooling, normalise, session });
-  try {
-    const sequenceLength = sequenceLengthOf(values.sequenceLength, base, tokenizer, adapters);
-    const { batchSize } = values;
-    const vectors = await embedder.embedTexts(given, tokenizer, { batchSize, sequenceLength });
-    const embeddings = vectors.map((vector) => [...vector]);
-    const seconds = (performance.now() - startMs) / 1000;
-    return {
-      json: {
-        embeddings,
-        dimensions: base.model.hiddenSize,
-        examples: given.length,
-        pooling,
-        normalise,
-        seconds,
-      },
-      text: embeddings.map((vector) => JSON.stringify(vector)).join("\n"),
-    };
-  } finally {
-    await embedder.dispose();
+  const embeddings: (readonly number[])[] = [];
+  for (const { chosen, indices } of byChoice(given)) {
+    const adapters = weightedAdapters(chosen, base);
+    const embedder = await Embedder.create({ base, adapters, pooling, normalise, session });
+    try {
+      const sequenceLength = sequenceLengthOf(values.sequenceLength, base, tokenizer, adapters);
+      const own = indices.map((index) => given[index]?.text ?? "");
+      const { batchSize } = values;
+      const vectors = await embedder.embedTexts(own, tokenizer, { batchSize, sequenceLength });
+      for (const [row, index] of indices.entries()) embeddings[index] = [...(vectors[row] ?? [])];
+    } finally {
+      await embedder.dispose();
+    }
   }
+  const seconds = (performance.now() - startMs) / 1000;
+  const dimensions = base.model.hiddenSize;
+  return {
+    json: { embeddings, dimensions, examples: given.length, pooling, normalise, seconds },
+    text: embeddings.map((vector) => JSON.stringify(vector)).join("\n"),
+  };
 }
 
-function readTexts({ text: given, data }: Values): readonly string[] {
-  if ((given === undefined) === (data === undefined))
-    throw new DeltafitError(
-      "usage-invalid",
-      "Expected one of --text and --data.",
-      'For example: deltafit embed --text "a quiet river"',
-    );
-  if (data === undefined) return given ?? [];
+/** Texts with the same adapters go together: a pass then computes no adapter that none of its rows has. */
+function byChoice(
+  given: readonly GivenText[],
+): Iterable<{ readonly chosen: readonly AdapterGroup[]; readonly indices: number[] }> {
+  const choices = new Map<string, { readonly chosen: readonly AdapterGroup[]; readonly indices: number[] }>();
+  for (const [index, { groups }] of given.entries()) {
+    const key = JSON.stringify(groups.map(({ name }) => name));
+    const choice = choices.get(key) ?? { chosen: groups, indices: [] };
+    choice.indices.push(index);
+    choices.set(key, choice);
+  }
+  return choices.values();
+}
+
+function checkOneSource({ text: given, data }: Values): void {
+  if ((given === undefined) !== (data === undefined)) return;
+  throw new DeltafitError(
+    "usage-invalid",
+    "Expected one of --text and --data.",
+    'For example: deltafit embed --text "a quiet river"',
+  );
+}
+
+function readTexts({ text: given, data }: Values, groups: readonly AdapterGroup[]): readonly GivenText[] {
+  if (data === undefined) return (given ?? []).map((own) => ({ text: own, groups }));
   const { records } = parseRows(readRows(data), "masked-lm");
-  return records.flatMap((record) => (record.kind === "text" ? [record.text] : []));
+  return records.flatMap((record) =>
+    record.kind === "text" ? [{ text: record.text, groups: chosenGroups(record.row, groups) }] : [],
+  );
 }

@@ -7,6 +7,7 @@ import type { Metrics } from "../evaluation/evaluator.ts";
 import { batchSettings } from "../fine-tuning/batch-settings.ts";
 import { evaluationBatches } from "../fine-tuning/fine-tune.ts";
 import type { Task } from "../models/forward.ts";
+import { adapterWeightFlags, weightedAdapters } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { dataFlags, describeReport, loadDataset, strideFlags } from "./data-set.ts";
@@ -21,6 +22,7 @@ import { describeSeconds } from "./training-view.ts";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
+  ...adapterWeightFlags,
   task: optional(
     choice(taskNames),
     "Model:",
@@ -57,7 +59,8 @@ const metricsOfTask: Readonly<Record<Task, readonly string[]>> = {
 
 async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promise<CommandResult> {
   const startMs = performance.now();
-  const { base, adapters, notes } = await openAdaptedModel(values, terminal);
+  const { base, groups, notes } = await openAdaptedModel(values, terminal);
+  const adapters = weightedAdapters(groups, base);
   const { task } = base.settings;
   checkMetrics(values.metrics, task);
   const tokenizer = openTokenizer(base);

@@ -1,19 +1,22 @@
 /** @file `deltafit generate`: text from a model with adapters. */
-import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
 import type { ChatMessage } from "../files/chat-template.ts";
 import { parseWithSchema, readJsonFile } from "../files/json.ts";
 import { quote } from "../files/quote.ts";
 import { readExactly, withOpenFile } from "../files/read.ts";
+import type { Tokenizer } from "../files/tokenizer.ts";
 import { generateText, streamText } from "../generation/generate-text.ts";
 import type { TextRequest } from "../generation/generate-text.ts";
 import { createGenerator } from "../generation/generate.ts";
-import { adapterWeightFlags, adapterWeights, withWeights } from "./adapter-weights.ts";
+import type { Generator } from "../generation/generate.ts";
+import { adapterWeightFlags, withWeights } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
+import { messagesSchema, readPromptRows } from "./prompt-rows.ts";
+import type { PromptRow } from "./prompt-rows.ts";
 import { adapterFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -27,6 +30,11 @@ const flags = {
   ...adapterWeightFlags,
   prompt: optional(text("TEXT"), promptGroup, "text to continue"),
   promptFile: optional(text("FILE"), promptGroup, "file with the text to continue"),
+  prompts: optional(
+    text("FILE"),
+    promptGroup,
+    "file of rows with a prompt or messages, each with an adapter",
+  ),
   messages: optional(text("FILE"), promptGroup, "JSON list of chat messages, for the model's chat template"),
   temperature: optional(numberIn({ atLeast: 0 }), choosingGroup, "0 takes the most likely token", "0"),
   topK: optional(wholeNumber(1), choosingGroup, "draw from the N most likely tokens"),
@@ -38,6 +46,7 @@ const flags = {
   repetitionPenalty: optional(numberIn({ above: 0 }), choosingGroup, "above 1 against repetition"),
   beams: optional(wholeNumber(1), choosingGroup, "search with N beams", "1"),
   seed: withDefault(wholeNumber(0), choosingGroup, 0, "of what is drawn"),
+  batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of --prompts at once"),
   maxNewTokens: withDefault(wholeNumber(1), endGroup, 128, "tokens at most"),
   stop: optional(texts("TEXT"), endGroup, "end before this text; may be repeated"),
   stream: switched("Output:", "print the text as it comes"),
@@ -56,61 +65,114 @@ export const generate = defineCommand({
 type Values = FlagValues<typeof flags>;
 
 async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
-  if (values.stream && terminal.json)
-    throw new DeltafitError(
-      "usage-invalid",
-      "--stream and --json exclude each other.",
-      "Leave one of them out.",
-    );
-  const prompt = readPrompt(values);
-  const weights = adapterWeights(values.adapter, values.adapterWeight);
+  checkUsage(values, terminal);
+  const prompt = values.prompts === undefined ? readPrompt(values) : undefined;
   const { base, adapters, groups, notes } = await openAdaptedModel({ ...values, task: "writing" }, terminal);
+  const rows = values.prompts === undefined ? [] : readPromptRows(values.prompts, groups);
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
   const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;
   const sampling = { temperature, topK, topP, repetitionPenalty, beams, seed };
-  const request: TextRequest = {
-    prompts: [prompt],
-    maximumNewTokens: maxNewTokens,
-    stopStrings: stop,
-    ...sampling,
-  };
+  const settings = { maximumNewTokens: maxNewTokens, stopStrings: stop, ...sampling };
   const session = threads === undefined ? {} : { session: { threads } };
-  const active = withWeights(groups, weights);
+  const hasChoice = rows.some((row) => row.groups !== groups);
+  const active = hasChoice ? [] : withWeights(groups);
   const generator = await createGenerator(base, adapters, { ...session, active });
   try {
-    if (values.stream) {
-      for await (const piece of streamText(generator, tokenizer, request)) terminal.stream(piece.text);
-      terminal.stream("\n");
-      return { json: {}, text: "" };
-    }
-    const result = await generateText(generator, tokenizer, request);
-    const [tokens = []] = result.tokens;
-    const { tokensPerSecond, firstTokenMilliseconds } = result;
-    terminal.note(
-      `${tokens.length} tokens, ${tokensPerSecond.toFixed(1)} a second, the first after ${firstTokenMilliseconds.toFixed(0)} ms`,
-    );
-    const [whole = ""] = result.texts;
-    const [finishReason] = result.finishReasons;
-    return {
-      json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds },
-      text: whole,
-    };
+    if (prompt === undefined)
+      return await generateRows(
+        { generator, tokenizer, rows, settings, hasChoice },
+        values.batchSize,
+        terminal,
+      );
+    return await generateOne(generator, tokenizer, { prompts: [prompt], ...settings }, values, terminal);
   } finally {
     await generator.dispose();
   }
 }
 
-const messagesSchema = z.array(z.looseObject({ role: z.string(), content: z.string().nullable() })).min(1);
+async function generateOne(
+  generator: Generator,
+  tokenizer: Tokenizer,
+  request: TextRequest,
+  values: Values,
+  terminal: Terminal,
+): Promise<CommandResult> {
+  if (values.stream) {
+    for await (const piece of streamText(generator, tokenizer, request)) terminal.stream(piece.text);
+    terminal.stream("\n");
+    return { json: {}, text: "" };
+  }
+  const result = await generateText(generator, tokenizer, request);
+  const [tokens = []] = result.tokens;
+  const { tokensPerSecond, firstTokenMilliseconds } = result;
+  terminal.note(
+    `${tokens.length} tokens, ${tokensPerSecond.toFixed(1)} a second, the first after ${firstTokenMilliseconds.toFixed(0)} ms`,
+  );
+  const [whole = ""] = result.texts;
+  const [finishReason] = result.finishReasons;
+  return {
+    json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds },
+    text: whole,
+  };
+}
+
+interface RowsRequest {
+  readonly generator: Generator;
+  readonly tokenizer: Tokenizer;
+  readonly rows: readonly PromptRow[];
+  readonly settings: Omit<TextRequest, "prompts">;
+  /** Whether some row has other adapters than all of them. */
+  readonly hasChoice: boolean;
+}
+
+/** Rows of a batch go through the model together, each with its own adapters. */
+async function generateRows(
+  { generator, tokenizer, rows, settings, hasChoice }: RowsRequest,
+  batchSize: number,
+  terminal: Terminal,
+): Promise<CommandResult> {
+  const written: { text: string; tokens: readonly number[]; finishReason: string; adapters: string[] }[] = [];
+  const startMs = performance.now();
+  for (let start = 0; start < rows.length; start += batchSize) {
+    const batch = rows.slice(start, start + batchSize);
+    const prompts = batch.map(({ prompt }) => prompt);
+    const adapters = batch.map(({ groups }) => withWeights(groups));
+    const request = { ...settings, prompts, ...(hasChoice && { adapters }) };
+    const { texts, tokens, finishReasons } = await generateText(generator, tokenizer, request);
+    for (const [row, { groups }] of batch.entries())
+      written.push({
+        text: texts[row] ?? "",
+        tokens: tokens[row] ?? [],
+        finishReason: finishReasons[row] ?? "length",
+        adapters: groups.map(({ name }) => name),
+      });
+  }
+  const count = written.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const tokensPerSecond = (1000 * count) / (performance.now() - startMs);
+  terminal.note(`${count} tokens for ${rows.length} prompts, ${tokensPerSecond.toFixed(1)} a second`);
+  return {
+    json: { rows: written, tokensPerSecond },
+    text: written.map(({ text: own, adapters }) => JSON.stringify({ adapters, text: own })).join("\n"),
+  };
+}
+
+function checkUsage({ stream, prompt, promptFile, messages, prompts }: Values, terminal: Terminal): void {
+  const excluded = (other: string) =>
+    new DeltafitError("usage-invalid", `--stream and ${other} exclude each other.`, "Leave one of them out.");
+  if (stream && terminal.json) throw excluded("--json");
+  if (stream && prompts !== undefined) throw excluded("--prompts");
+  if ([prompt, promptFile, messages, prompts].filter((given) => given !== undefined).length === 1) return;
+  throw new DeltafitError(
+    "usage-invalid",
+    "Expected one of --prompt, --prompt-file, --messages and --prompts.",
+    'For example: deltafit generate --prompt "Once upon a time"',
+  );
+}
+
 const maximumPromptBytes = 2 ** 26;
 
 function readPrompt({ prompt, promptFile, messages }: Values): string | readonly ChatMessage[] {
-  if ([prompt, promptFile, messages].filter((given) => given !== undefined).length !== 1)
-    throw new DeltafitError(
-      "usage-invalid",
-      "Expected one of --prompt, --prompt-file and --messages.",
-      'For example: deltafit generate --prompt "Once upon a time"',
-    );
   if (prompt !== undefined) return prompt;
   if (promptFile !== undefined) return readText(promptFile);
   return parseWithSchema(messagesSchema, readJsonFile(messages ?? ""), quote(messages ?? ""));

@@ -4,6 +4,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { openBase } from "../base/base.ts";
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
+import { adapterWeightFlags, weightedAdapters } from "./adapter-weights.ts";
 import { defineCommand } from "./command.ts";
 import type { CommandResult } from "./command.ts";
 import { choice, needed, optional, text, withDefault } from "./flags.ts";
@@ -18,6 +19,7 @@ import { writeTrainingNotes } from "./training-notes.ts";
 const flags = {
   ...modelFlags,
   ...adapterFlags,
+  ...adapterWeightFlags,
   task: optional(
     choice(taskNames),
     "Model:",
@@ -47,7 +49,8 @@ async function run(values: FlagValues<typeof flags>, terminal: Terminal): Promis
   if (adapter === undefined)
     throw new DeltafitError("usage-invalid", "--adapter is needed: there is nothing to merge without one.");
   checkOutputFolder(out);
-  const { base, adapters, notes } = await openAdaptedModel(values, terminal);
+  const { base, groups, notes } = await openAdaptedModel(values, terminal);
+  const adapters = weightedAdapters(groups, base);
   const { modules, untied, changedWith, bytes } = await writeMergedModel(base, adapters, out, { dtype });
   if (notes !== undefined) writeTrainingNotes(out, notes);
   if (untied.length > 0)

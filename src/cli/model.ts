@@ -12,6 +12,9 @@ import type { Tokenizer } from "../files/tokenizer.ts";
 import { stopTokensOf } from "../generation/stop-tokens.ts";
 import type { Task } from "../models/forward.ts";
 import { createModel } from "../models/index.ts";
+import { namedReferences } from "./adapter-names.ts";
+import type { NamedReference } from "./adapter-names.ts";
+import { adapterWeights } from "./adapter-weights.ts";
 import { fingerprintOf, readTrainingNotes } from "./training-notes.ts";
 import type { TrainingNotes } from "./training-notes.ts";
 import { bundledBase } from "./package-files.ts";
@@ -107,16 +110,17 @@ export async function findAdapters(
 export interface AdaptedModel {
   readonly base: Base;
   readonly adapters: readonly Adapter[];
-  /** The names of the adapters that each --adapter has brought. */
+  /** What each --adapter has brought. */
   readonly groups: readonly AdapterGroup[];
   /** How the last adapter that says so was trained; without adapters, the model itself. */
   readonly notes: TrainingNotes | undefined;
 }
 
-export interface AdapterGroup {
-  /** As the user wrote it. */
-  readonly reference: string;
-  readonly names: readonly string[];
+export interface AdapterGroup extends NamedReference {
+  /** Several of a stack's folder; their names begin with its own. */
+  readonly adapters: readonly Adapter[];
+  /** Factor of what they change. */
+  readonly weight: number;
 }
 
 /**
@@ -127,6 +131,7 @@ export async function openAdaptedModel(
   given: {
     readonly model: string | undefined;
     readonly adapter: readonly string[] | undefined;
+    readonly adapterWeight?: readonly number[] | undefined;
     readonly task?: Task | "writing" | undefined;
     /** Where nothing names a task, take the one the architecture is pretrained for, and not always causal-lm. */
     readonly pretraining?: boolean;
@@ -134,9 +139,10 @@ export async function openAdaptedModel(
   terminal: Terminal,
 ): Promise<AdaptedModel> {
   const model = await findModel(given.model, terminal);
-  const references = given.adapter ?? [];
+  const references = namedReferences(given.adapter ?? []);
+  const weights = adapterWeights(references, given.adapterWeight);
   const folders: string[] = [];
-  for (const reference of references)
+  for (const { reference } of references)
     folders.push(await resolveAdapterFolder(reference, hubOptions(terminal)));
   const descriptions = folders.flatMap((folder) =>
     (readStack(folder) ?? [{ folder }]).map((entry) => ({
@@ -157,21 +163,11 @@ export async function openAdaptedModel(
       ? writingTask(model)
       : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? otherwise());
   const base = await openModel(model, task, { labelCount, storage: given.storage, compute: given.compute });
-  const names = namesOf(references);
-  const loaded = folders.map((folder, index) => loadAdapters(folder, base, names[index] ?? folder));
-  const groups = loaded.map((own, index) => ({
-    reference: references[index] ?? "",
-    names: own.map(({ name }) => name),
-  }));
-  return { base, adapters: loaded.flat(), groups, notes };
-}
-
-/** Adapters are called what the user calls them; one that is named twice gets a number. */
-function namesOf(references: readonly string[]): string[] {
-  return references.map((reference, index) => {
-    const earlier = references.slice(0, index).filter((other) => other === reference).length;
-    return earlier === 0 ? reference : `${reference} (${earlier + 1})`;
+  const groups = references.map((named, index): AdapterGroup => {
+    const weight = weights[index] ?? 1;
+    return { ...named, weight, adapters: loadAdapters(folders[index] ?? "", base, named.name) };
   });
+  return { base, adapters: groups.flatMap(({ adapters }) => adapters), groups, notes };
 }
 
 /** What an architecture is pretrained for: writing, or telling masked tokens. */

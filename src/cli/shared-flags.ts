@@ -55,7 +55,11 @@ export const randomWeightsFlags = {
 } satisfies FlagTable;
 
 export const adapterFlags = {
-  adapter: optional(texts("FOLDER"), modelGroup, "adapter in PEFT's format; may be repeated"),
+  adapter: optional(
+    texts("[NAME=]FOLDER"),
+    modelGroup,
+    "adapter in PEFT's format, and what it is called; may be repeated",
+  ),
 } satisfies FlagTable;
 
 const methodGroup = "Method:";

@@ -10,6 +10,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
+import { checkWeight } from "../methods/adapter-weight.ts";
 import type { Model } from "../models/forward.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session, SessionOptions } from "../runtime/session.ts";
@@ -271,7 +272,7 @@ async function activate(
     const { name, weight } = typeof given === "string" ? { name: given, weight: 1 } : given;
     return {
       adapter: findAdapter(adapters, name),
-      weight: checkWeight(base, findAdapter(adapters, name), weight),
+      weight: checkWeight(findAdapter(adapters, name), base.modules, weight, "Generation"),
     };
   });
   const { model } = base;
@@ -328,7 +329,7 @@ async function activateRows(
       "Convert it with forUnchangedBase where it started as PiSSA or OLoRA, or switch adapters between requests.",
     );
   for (const adapter of used)
-    for (const row of weights) checkWeight(base, adapter, row.get(adapter.name) ?? 0);
+    for (const row of weights) checkWeight(adapter, base.modules, row.get(adapter.name) ?? 0, "Generation");
   const decoderSessions = await openDecoder(sessions, base, buildDecoderGraph(base.model, used, "per-row"));
   const feeds = used.flatMap((adapter, index) => Object.entries(adapterFeeds(adapter, index, 1)));
   const taken = takenPositions(used, false).sequence;
@@ -367,28 +368,5 @@ function findAdapter(adapters: readonly GenerationAdapter[], name: string): Gene
     "usage-invalid",
     `Generation: no adapter is called ${quote(name)}.`,
     known === "" ? "No adapter is loaded." : `Loaded are ${known}.`,
-  );
-}
-
-/** A weight scales what an adapter adds; a parameter put in place of the base's is there or not. */
-function checkWeight(base: Base, adapter: GenerationAdapter, weight: number): number {
-  const { name, layout, method } = adapter;
-  if (!Number.isFinite(weight))
-    throw new DeltafitError(
-      "usage-invalid",
-      `Generation: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
-    );
-  const replaced = layout.entries.find(({ key }) => base.modules.parameters.has(key));
-  if (weight !== 1 && (method.virtualTokens ?? method.prefixKeys) !== undefined)
-    throw new DeltafitError(
-      "method-unsupported",
-      `Generation: the adapter ${quote(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
-      "Leave the adapter out to switch it off.",
-    );
-  if (weight === 1 || !replaced) return weight;
-  throw new DeltafitError(
-    "method-unsupported",
-    `Generation: the adapter ${quote(name)} cannot have the weight ${weight}: it replaces the base's ${quote(replaced.key)}.`,
-    "Leave the adapter out to switch it off, or merge adapters.",
   );
 }

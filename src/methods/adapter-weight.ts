@@ -1,8 +1,11 @@
 /** @file What an adapter adds, scaled by the factor it is given at run time: one number, or one for each row of a batch. */
 import { DeltafitError } from "../errors.ts";
+import { quote } from "../files/quote.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { divideDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
+import type { BoundMethod, ModuleTable } from "./contract.ts";
+import type { ParameterLayout } from "./layout.ts";
 
 const batch = "batch";
 
@@ -22,4 +25,64 @@ export function scaleByWeight(builder: GraphBuilder, adapter: string, weight: Va
     );
   const column = builder.expand(builder.reshape(weight, [batch, 1]), [batch, each]);
   return builder.multiply(x, builder.reshape(column, [rows, 1]));
+}
+
+/** A method that changes as much of the base as a factor says. */
+export function weightedMethod(method: BoundMethod, factor: number): BoundMethod {
+  const { merge } = method;
+  const toward = (builder: GraphBuilder, from: Value, to: Value): Value =>
+    builder.add(from, builder.scale(builder.subtract(to, from), factor));
+  return {
+    ...method,
+    hooks: (use) =>
+      method.hooks({
+        ...use,
+        weighted: (x) => use.builder.scale(use.weighted(x), factor),
+        toward: (from, to) => toward(use.builder, from, use.toward(from, to)),
+      }),
+    merge:
+      "impossible" in merge
+        ? merge
+        : merge.map((rule) => ({
+            ...rule,
+            merged: (use, base) => toward(use.builder, base, rule.merged(use, base)),
+          })),
+  };
+}
+
+/**
+ * A weight scales what an adapter adds; a parameter put in place of the base's is there or not.
+ * @param where What asks for the weight, for error messages.
+ * @throws DeltafitError `usage-invalid` for what is no number; `method-unsupported`.
+ */
+export function checkWeight(
+  { name, layout, method }: WeighedAdapter,
+  modules: Pick<ModuleTable, "parameters">,
+  weight: number,
+  where: string,
+): number {
+  if (!Number.isFinite(weight))
+    throw new DeltafitError(
+      "usage-invalid",
+      `${where}: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
+    );
+  const replaced = layout.entries.find(({ key }) => modules.parameters.has(key));
+  if (weight !== 1 && (method.virtualTokens ?? method.prefixKeys) !== undefined)
+    throw new DeltafitError(
+      "method-unsupported",
+      `${where}: the adapter ${quote(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
+      "Leave the adapter out to switch it off.",
+    );
+  if (weight === 1 || !replaced) return weight;
+  throw new DeltafitError(
+    "method-unsupported",
+    `${where}: the adapter ${quote(name)} cannot have the weight ${weight}: it replaces the base's ${quote(replaced.key)}.`,
+    "Leave the adapter out to switch it off, or merge adapters.",
+  );
+}
+
+interface WeighedAdapter {
+  readonly name: string;
+  readonly method: BoundMethod;
+  readonly layout: ParameterLayout;
 }
