@@ -68,7 +68,7 @@ export function numberIn({ atLeast, above, atMost, below }: Range): Kind<number>
     value < (below ?? Infinity);
   return {
     placeholder: "X",
-    expected: `a number ${limits.join(" and ")}`,
+    expected: ["a number", limits.join(" and ")].join(limits.length === 0 ? "" : " "),
     schema: z.number().refine(holds),
     fromText: numberFromText,
   };

@@ -44,7 +44,14 @@ const flags = {
     "draw from the most likely tokens of this probability",
   ),
   repetitionPenalty: optional(numberIn({ above: 0 }), choosingGroup, "above 1 against repetition"),
+  noRepeatNgram: optional(wholeNumber(1), choosingGroup, "no N tokens in a row occur twice"),
   beams: optional(wholeNumber(1), choosingGroup, "search with N beams", "1"),
+  lengthPenalty: optional(
+    numberIn({}),
+    choosingGroup,
+    "of a search: above 0 for longer texts, below for shorter ones",
+    "1",
+  ),
   seed: withDefault(wholeNumber(0), choosingGroup, 0, "of what is drawn"),
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of --prompts at once"),
   maxNewTokens: withDefault(wholeNumber(1), endGroup, 128, "tokens at most"),
@@ -71,8 +78,9 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const rows = values.prompts === undefined ? [] : readPromptRows(values.prompts, groups);
   const tokenizer = openTokenizer(base);
   warnOfOtherTokenizer(tokenizer, notes, terminal);
-  const { temperature, topK, topP, repetitionPenalty, beams, seed, maxNewTokens, stop, threads } = values;
-  const sampling = { temperature, topK, topP, repetitionPenalty, beams, seed };
+  const { temperature, topK, topP, repetitionPenalty, noRepeatNgram, seed } = values;
+  const { beams, lengthPenalty, maxNewTokens, stop, threads } = values;
+  const sampling = { temperature, topK, topP, repetitionPenalty, noRepeatNgram, beams, lengthPenalty, seed };
   const settings = { maximumNewTokens: maxNewTokens, stopStrings: stop, ...sampling };
   const session = threads === undefined ? {} : { session: { threads } };
   const hasChoice = rows.some((row) => row.groups !== groups);
@@ -111,8 +119,9 @@ async function generateOne(
   );
   const [whole = ""] = result.texts;
   const [finishReason] = result.finishReasons;
+  const [score] = result.scores ?? [];
   return {
-    json: { text: whole, tokens, finishReason, tokensPerSecond, firstTokenMilliseconds },
+    json: { text: whole, tokens, finishReason, score, tokensPerSecond, firstTokenMilliseconds },
     text: whole,
   };
 }
@@ -126,25 +135,35 @@ interface RowsRequest {
   readonly hasChoice: boolean;
 }
 
+interface WrittenRow {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly finishReason: string;
+  /** Of a beam search. */
+  readonly score: number | undefined;
+  readonly adapters: readonly string[];
+}
+
 /** Rows of a batch go through the model together, each with its own adapters. */
 async function generateRows(
   { generator, tokenizer, rows, settings, hasChoice }: RowsRequest,
   batchSize: number,
   terminal: Terminal,
 ): Promise<CommandResult> {
-  const written: { text: string; tokens: readonly number[]; finishReason: string; adapters: string[] }[] = [];
+  const written: WrittenRow[] = [];
   const startMs = performance.now();
   for (let start = 0; start < rows.length; start += batchSize) {
     const batch = rows.slice(start, start + batchSize);
     const prompts = batch.map(({ prompt }) => prompt);
     const adapters = batch.map(({ groups }) => withWeights(groups));
     const request = { ...settings, prompts, ...(hasChoice && { adapters }) };
-    const { texts, tokens, finishReasons } = await generateText(generator, tokenizer, request);
+    const { texts, tokens, finishReasons, scores } = await generateText(generator, tokenizer, request);
     for (const [row, { groups }] of batch.entries())
       written.push({
         text: texts[row] ?? "",
         tokens: tokens[row] ?? [],
         finishReason: finishReasons[row] ?? "length",
+        score: scores?.[row],
         adapters: groups.map(({ name }) => name),
       });
   }

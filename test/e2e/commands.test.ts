@@ -60,8 +60,30 @@ test("generate takes prompts from files, and exactly one of them", async () => {
     exitCode: 2,
     stdout: "",
     stderr:
-      "error: Expected one of --prompt, --prompt-file and --messages.\n" +
+      "error: Expected one of --prompt, --prompt-file, --messages and --prompts.\n" +
       'hint: For example: deltafit generate --prompt "Once upon a time"\n',
+  });
+});
+
+test("generate searches with beams, a length penalty and no repetition", async () => {
+  const workspace = await trainedWorkspace();
+  const words = ["generate", ...withAdapter, "--max-new-tokens", "4", "--prompt", "food: bread"];
+  const search = [...words, "--beams", "3"];
+  const plain = await workspace.json(...search, "--length-penalty", "1");
+  const summed = await workspace.json(...search, "--length-penalty", "0");
+  const score = ({ score: own }: Record<string, unknown>) => own as number;
+  expect(score(plain)).toBeLessThan(0);
+  // A beam of greater sum cannot come out of dividing by the number of tokens.
+  expect(score(summed)).toBeGreaterThanOrEqual(score(plain) * (plain["tokens"] as number[]).length - 1e-4);
+  const once = await workspace.json(...words, "--no-repeat-ngram", "1");
+  const { tokens } = once as { tokens: readonly number[] };
+  expect(new Set(tokens).size).toBe(tokens.length);
+  expect(once).not.toHaveProperty("score");
+  expect(await workspace.deltafit(...search, "--length-penalty", "much")).toEqual({
+    exitCode: 2,
+    stdout: "",
+    stderr:
+      "error: --length-penalty: expected a number, found much.\nhint: deltafit generate --help lists the flags.\n",
   });
 });
 

@@ -135,7 +135,7 @@ test("a new adapter on a frozen one, with its labels", async () => {
     "4",
   ];
   const trained = await workspace.json(...second, "--method", "ia3", "--frozen", "first", "--out", "second");
-  expect(trained).toMatchObject({ adapter: "second", trainableParameters: 2 * (8 + 8 + 16) + 2 * 16 });
+  expect(trained).toMatchObject({ adapter: "second", trainableParameters: 2 * (8 + 8 + 32) + 2 * 16 });
   expect(JSON.parse(fs.readFileSync(workspace.at("second", "adapter_stack.json"), "utf8"))).toEqual({
     format: 1,
     adapters: [
