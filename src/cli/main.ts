@@ -93,6 +93,8 @@ function buildOption(name: string, { kind, group, summary, shownDefault }: Flag<
   const fallback = shownDefault === undefined ? "" : ` (default: ${shownDefault})`;
   const description = `${summary}${choices}${fallback}`;
   const option = new Option(`--${kebab(name)}${value}`, description).helpGroup(group);
+  // The library takes --no-repeat-ngram for the switch that turns off --repeat-ngram.
+  if (value !== "") option.negate = false;
   if (kind.isRepeatable === true)
     option.argParser((given: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), given]);
   return option;

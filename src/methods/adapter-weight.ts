@@ -1,6 +1,5 @@
 /** @file What an adapter adds, scaled by the factor it is given at run time: one number, or one for each row of a batch. */
 import { DeltafitError } from "../errors.ts";
-import { quote } from "../files/quote.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { divideDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
@@ -64,19 +63,19 @@ export function checkWeight(
   if (!Number.isFinite(weight))
     throw new DeltafitError(
       "usage-invalid",
-      `${where}: the weight of the adapter ${quote(name)} is ${weight}; expected a number.`,
+      `${where}: the weight of the adapter ${JSON.stringify(name)} is ${weight}; expected a number.`,
     );
   const replaced = layout.entries.find(({ key }) => modules.parameters.has(key));
   if (weight !== 1 && (method.virtualTokens ?? method.prefixKeys) !== undefined)
     throw new DeltafitError(
       "method-unsupported",
-      `${where}: the adapter ${quote(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
+      `${where}: the adapter ${JSON.stringify(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
       "Leave the adapter out to switch it off.",
     );
   if (weight === 1 || !replaced) return weight;
   throw new DeltafitError(
     "method-unsupported",
-    `${where}: the adapter ${quote(name)} cannot have the weight ${weight}: it replaces the base's ${quote(replaced.key)}.`,
+    `${where}: the adapter ${JSON.stringify(name)} cannot have the weight ${weight}: it replaces the base's ${JSON.stringify(replaced.key)}.`,
     "Leave the adapter out to switch it off, or merge adapters.",
   );
 }
