@@ -83,7 +83,7 @@ test("generate searches with beams, a length penalty and no repetition", async (
     exitCode: 2,
     stdout: "",
     stderr:
-      "error: --length-penalty: expected a number, found much.\nhint: deltafit generate --help lists the flags.\n",
+      'error: --length-penalty: expected a number, found "much".\nhint: deltafit generate --help lists the flags.\n',
   });
 });
 
