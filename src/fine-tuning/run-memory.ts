@@ -14,7 +14,7 @@ import type { BoundMethod } from "../methods/contract.ts";
 import { masksPadding } from "../models/forward.ts";
 import { buildTrainingGraph } from "../tasks/graphs.ts";
 import { partsOf } from "../training/objective.ts";
-import { adamWDefaults, buildUpdateGraph } from "../training/optimiser.ts";
+import { adamWDefaults, updateGraphs } from "../training/optimiser.ts";
 import { largestBatch } from "./batch-settings.ts";
 
 /** What the memory of a run depends on. */
@@ -65,7 +65,7 @@ function requestOf(run: RunShape): MemoryRequest {
   return {
     ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
     graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), productAxes: [] })),
-    update: buildUpdateGraph(layout.size, adamWDefaults, false),
+    updates: updateGraphs(adamWDefaults, layout.size),
     savedBytes: savedBytes(kept),
   };
 }

@@ -15,7 +15,7 @@ export interface MemoryBytes {
   readonly weights: number;
   /** The flat gradient; with accumulation also the sum it is added to. */
   readonly gradients: number;
-  /** The trained vector and the optimiser's two moments, before and after an update, and the initial values. */
+  /** The trained vector before and after an update, the optimiser's two moments, and the initial values. */
   readonly optimizer: number;
   /** Results of the forward and backward pass that are alive at once. */
   readonly activations: number;
@@ -30,8 +30,8 @@ export interface MemoryRequest {
   readonly method: Pick<BoundMethod, "parameters">;
   /** The graph that yields loss and gradient. */
   readonly graph: Graph;
-  /** The graph that applies a gradient: over the whole of what is trained. */
-  readonly update: Graph;
+  /** The graphs that apply a gradient, and the numbers of what is trained that each reads at once. */
+  readonly updates: readonly { readonly graph: Graph; readonly size: number }[];
   readonly batchSize: number;
   /** Tokens of a row, padding included; an encoder-decoder reads as many as it writes. */
   readonly length: number;
@@ -53,20 +53,23 @@ const processBytes = 130e6;
 /** What a node takes as an object here and in the runtime: the same steps, on graphs of 750 to 5,600 nodes. */
 const nodeBytes = 11e3;
 
-/** Vectors as long as what is trained: initial values; values and two moments, before and after the update. */
-const optimizerVectors = 7;
+/** Vectors as long as what is trained: initial values, values before and after the update, and two moments. */
+const optimizerVectors = 5;
 
 /**
  * Bytes of one training step at its largest. The runtime's memory only grows, so what the gradient took is still
  * there in the update.
  */
 export function estimateMemory(request: MemoryRequest): MemoryBytes {
-  const { modules, method, graph, update, accumulate = 1, savedBytes = 0 } = request;
+  const { modules, method, graph, updates, accumulate = 1, savedBytes = 0 } = request;
   const counts = countParameters(modules, method);
   const trained = (counts.trainableParameters + counts.headParameters) * float32Bytes;
   const { peakBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
   const replaced = sum(
     method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
+  );
+  const updateBytes = sum(
+    updates.map((update) => liveMemory(update.graph, new Map([["size", update.size]])).peakBytes),
   );
   const process = processBytes + nodeBytes * graph.nodes.length;
   const bytes = {
@@ -74,7 +77,7 @@ export function estimateMemory(request: MemoryRequest): MemoryBytes {
     gradients: trained * (accumulate > 1 ? 2 : 1),
     optimizer: optimizerVectors * trained,
     activations: peakBytes - workspaceBytes,
-    workspace: workspaceBytes + liveMemory(update, new Map()).peakBytes + process,
+    workspace: workspaceBytes + updateBytes + process,
   };
   return { ...bytes, total: sum(Object.values(bytes)) };
 }

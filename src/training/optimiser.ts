@@ -1,14 +1,15 @@
 /**
- * @file AdamW (Loshchilov & Hutter 2019) as a graph over the flat vector: a dozen nodes whatever the number of
- * tensors. The arithmetic and its order are torch's; what depends only on the step is computed in 64 bits by the
- * host, as torch does it too.
+ * @file AdamW (Loshchilov & Hutter 2019) as graphs over the flat vector: a dozen nodes whatever the number of
+ * tensors, one for the norm of the gradient and one for the update, both run over one slice of the vectors after
+ * another. The arithmetic and its order are torch's; what depends only on the step is computed in 64 bits by the host, as
+ * torch does it too.
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import { entryValues } from "../methods/layout.ts";
 import type { LayoutEntry, ParameterLayout } from "../methods/layout.ts";
-import type { Session } from "../runtime/session.ts";
+import type { Device, Session, SessionOptions } from "../runtime/session.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { internalError } from "../errors.ts";
@@ -28,12 +29,12 @@ export const adamWDefaults: AdamWSettings = {
   clip: 1,
 };
 
-/** What an optimiser keeps from step to step: vectors as long as the parameters. */
+/** What an optimiser keeps from step to step: vectors as long as the parameters, changed in place. */
 export interface OptimiserState {
   /** Updates done. */
   step: number;
-  firstMoment: Float32Array;
-  secondMoment: Float32Array;
+  readonly firstMoment: Float32Array;
+  readonly secondMoment: Float32Array;
 }
 
 export function newOptimiserState(size: number): OptimiserState {
@@ -46,24 +47,38 @@ export interface ParameterGroups {
   readonly decay: (entry: LayoutEntry) => number;
 }
 
+/** Numbers of the vectors that are updated at once: 16 MiB each, of which an update needs about twelve. */
+const sliceElements = 2 ** 22;
+
+/** Output "squares": the sum of the squares of the mean gradient. */
+function buildSquaresGraph(): Graph {
+  const builder = new GraphBuilder();
+  const mean = meanGradient(builder);
+  return graphOf([{ name: "squares", value: builder.sumAll(builder.multiply(mean, mean)) }]);
+}
+
+function meanGradient(builder: GraphBuilder): Value {
+  const gradient = builder.input("gradient", "float32", ["size"]);
+  return builder.multiply(gradient, builder.input("gradientScale", "float32", [1]));
+}
+
 /**
- * Inputs and outputs are the flat vectors; scalars are [1].
+ * Inputs and outputs are slices of the flat vectors, of any size; scalars are [1].
  * @param showsGradient gives the mean gradient after clipping as well.
  */
-export function buildUpdateGraph(
-  size: number,
+function buildUpdateGraph(
   { betas, epsilon, clip }: AdamWSettings,
   grouped: boolean,
   showsGradient = false,
 ): Graph {
   const builder = new GraphBuilder();
-  const vector = (name: string) => builder.input(name, "float32", [size]);
+  const vector = (name: string) => builder.input(name, "float32", ["size"]);
   const number = (name: string) => builder.input(name, "float32", [1]);
   const perParameter = (name: string) => (grouped ? vector(name) : number(name));
   const [firstDecay, secondDecay] = betas;
-  const mean = builder.multiply(vector("gradient"), number("gradientScale"));
-  const norm = builder.reshape(builder.squareRoot(builder.sumAll(builder.multiply(mean, mean))), [1]);
-  const gradient = clip === undefined ? mean : builder.multiply(mean, clipFactor(builder, norm, clip));
+  const mean = meanGradient(builder);
+  const gradient =
+    clip === undefined ? mean : builder.multiply(mean, clipFactor(builder, number("norm"), clip));
   const oldFirst = vector("firstMoment");
   const oldSecond = vector("secondMoment");
   // lerp: m + (g - m) (1 - beta1)
@@ -85,7 +100,6 @@ export function buildUpdateGraph(
     { name: "updated", value: updated },
     { name: "newFirstMoment", value: first },
     { name: "newSecondMoment", value: second },
-    { name: "norm", value: norm },
     ...(showsGradient ? [{ name: "usedGradient", value: gradient }] : []),
   ]);
 }
@@ -96,32 +110,70 @@ function clipFactor(builder: GraphBuilder, norm: Value, clip: number): Value {
   return builder.where(builder.lessOrEqual(factor, builder.scalar(1)), factor, builder.scalar(1));
 }
 
+/** The graphs of an update, with the numbers of the vectors that each reads at once. */
+export function updateGraphs(
+  settings: AdamWSettings,
+  size: number,
+): readonly { readonly graph: Graph; readonly size: number }[] {
+  return [
+    ...[buildSquaresGraph(), buildUpdateGraph(settings, false)].map((graph) => ({
+      graph,
+      size: Math.min(size, sliceElements),
+    })),
+  ];
+}
+
 export interface Update {
   readonly parameters: Float32Array;
   /** Euclidean norm of the mean gradient before clipping. */
   readonly norm: number;
-  /** The mean gradient after clipping, where the graph shows it. */
+  /** The mean gradient after clipping, where it is asked for. */
   readonly gradient: Float32Array | undefined;
 }
 
-/** Applies updates to a flat vector. Returns new vectors; nothing given is changed but `state`. */
+export interface AdamWOptions {
+  readonly settings: AdamWSettings;
+  readonly layout: ParameterLayout;
+  readonly groups?: ParameterGroups | undefined;
+  /** Whether updates give the gradient that they used. */
+  readonly showsGradient?: boolean;
+  readonly device: Device;
+  readonly session?: SessionOptions | undefined;
+  /** Numbers of the vectors that are updated at once. */
+  readonly sliceElements?: number;
+}
+
+/** Applies updates to a flat vector, slice by slice. Owns its sessions. */
 export class AdamW {
-  readonly #session: Session;
+  readonly #squares: Session;
+  readonly #update: Session;
   readonly #settings: AdamWSettings;
   readonly #rates: Float32Array | undefined;
   readonly #decays: Float32Array | undefined;
+  readonly #showsGradient: boolean;
+  readonly #sliceElements: number;
 
-  /** `session` runs the graph of `buildUpdateGraph` with the same settings. */
-  constructor(session: Session, settings: AdamWSettings, layout: ParameterLayout, groups?: ParameterGroups) {
-    this.#session = session;
+  private constructor(options: AdamWOptions, squares: Session, update: Session) {
+    const { settings, layout, groups, showsGradient = false } = options;
+    this.#squares = squares;
+    this.#update = update;
     this.#settings = settings;
+    this.#showsGradient = showsGradient;
+    this.#sliceElements = options.sliceElements ?? sliceElements;
     if (!groups) return;
     this.#rates = spread(layout, groups.rate);
     this.#decays = spread(layout, groups.decay);
   }
 
+  static async create(options: AdamWOptions): Promise<AdamW> {
+    const { settings, groups, showsGradient, device, session } = options;
+    const update = buildUpdateGraph(settings, groups !== undefined, showsGradient);
+    const squares = await device.createSession(buildSquaresGraph(), refuseWeight, session);
+    return new AdamW(options, squares, await device.createSession(update, refuseWeight, session));
+  }
+
   /**
-   * One update.
+   * One update. Gives new parameters and changes `state`; where the norm is no finite number, nothing changes.
    * @param gradient of the summed loss.
    * @param count what the sum is divided by.
    */
@@ -135,38 +187,65 @@ export class AdamW {
     const { betas, weightDecay } = this.#settings;
     const step = state.step + 1;
     const size = parameters.length;
-    const vector = (data: Float32Array) => float32Tensor([size], data);
     const number = (value: number) => float32Tensor([1], [value]);
+    const gradientScale = number(1 / count);
+    const norm = await this.#normOf(gradient, gradientScale);
+    if (!Number.isFinite(norm)) return { parameters, norm, gradient: undefined };
     const firstCorrection = 1 - betas[0] ** step;
-    const secondCorrection = Math.sqrt(1 - betas[1] ** step);
-    const decays = this.#decays;
-    const results = await this.#session.run({
-      parameters: vector(parameters),
-      gradient: vector(gradient),
-      gradientScale: number(1 / count),
-      firstMoment: vector(state.firstMoment),
-      secondMoment: vector(state.secondMoment),
-      secondCorrection: number(secondCorrection),
-      stepSize: this.#rates
-        ? vector(this.#rates.map((rate) => (rate * learningRate) / firstCorrection))
-        : number(learningRate / firstCorrection),
-      decayFactor: decays
-        ? vector(
-            decays.map(
-              (decay, index) => 1 - learningRate * (this.#rates?.[index] ?? 1) * weightDecay * decay,
-            ),
-          )
-        : number(1 - learningRate * weightDecay),
-    });
+    const secondCorrection = number(Math.sqrt(1 - betas[1] ** step));
+    const stepSize = (rate: number) => (rate * learningRate) / firstCorrection;
+    const decayFactor = (rate: number, decay: number) => 1 - learningRate * rate * weightDecay * decay;
+    const updated = new Float32Array(size);
+    const used = this.#showsGradient ? new Float32Array(size) : undefined;
+    for (const [from, to] of this.#slices(size)) {
+      const slice = (data: Float32Array) => float32Tensor([to - from], data.subarray(from, to));
+      const [rates, decays] = [this.#rates?.subarray(from, to), this.#decays?.subarray(from, to)];
+      const results = await this.#update.run({
+        ...{ parameters: slice(parameters), gradient: slice(gradient), gradientScale },
+        ...{ firstMoment: slice(state.firstMoment), secondMoment: slice(state.secondMoment) },
+        ...{ norm: number(norm), secondCorrection },
+        stepSize: rates ? float32Tensor([to - from], rates.map(stepSize)) : number(stepSize(1)),
+        decayFactor:
+          rates && decays
+            ? float32Tensor(
+                [to - from],
+                decays.map((decay, at) => decayFactor(rates[at] ?? 1, decay)),
+              )
+            : number(decayFactor(1, 1)),
+      });
+      updated.set(floatsOf(results, "updated"), from);
+      state.firstMoment.set(floatsOf(results, "newFirstMoment"), from);
+      state.secondMoment.set(floatsOf(results, "newSecondMoment"), from);
+      used?.set(floatsOf(results, "usedGradient"), from);
+    }
     state.step = step;
-    state.firstMoment = floatsOf(results, "newFirstMoment");
-    state.secondMoment = floatsOf(results, "newSecondMoment");
-    return {
-      parameters: floatsOf(results, "updated"),
-      norm: floatsOf(results, "norm")[0] ?? NaN,
-      gradient: results["usedGradient"] && floatsOf(results, "usedGradient"),
-    };
+    return { parameters: updated, norm, gradient: used };
   }
+
+  /** The sums of the slices are added in 64 bits. */
+  async #normOf(gradient: Float32Array, gradientScale: Tensor): Promise<number> {
+    let sum = 0;
+    for (const [from, to] of this.#slices(gradient.length)) {
+      const slice = float32Tensor([to - from], gradient.subarray(from, to));
+      const results = await this.#squares.run({ gradient: slice, gradientScale });
+      sum += floatsOf(results, "squares")[0] ?? NaN;
+    }
+    return Math.fround(Math.sqrt(sum));
+  }
+
+  *#slices(size: number): Generator<readonly [from: number, to: number]> {
+    for (let from = 0; from < size; from += this.#sliceElements)
+      yield [from, Math.min(from + this.#sliceElements, size)];
+  }
+
+  async dispose(): Promise<void> {
+    await this.#squares.dispose();
+    await this.#update.dispose();
+  }
+}
+
+function refuseWeight(name: string): never {
+  throw internalError(`an update reads no weight, but ${name} was asked for.`);
 }
 
 function spread(layout: ParameterLayout, value: (entry: LayoutEntry) => number): Float32Array {

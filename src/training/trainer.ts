@@ -16,7 +16,7 @@ import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { DeltafitError } from "../errors.ts";
 import type { Objective } from "./objective.ts";
-import { AdamW, buildUpdateGraph, floatsOf, newOptimiserState } from "./optimiser.ts";
+import { AdamW, floatsOf, newOptimiserState } from "./optimiser.ts";
 import type { AdamWSettings, OptimiserState, ParameterGroups } from "./optimiser.ts";
 
 export interface TrainerOptions<Batch> {
@@ -43,9 +43,9 @@ export interface StepResult {
   readonly count: number;
 }
 
-interface Sessions {
+interface Parts {
   readonly gradient: Session;
-  readonly update: Session;
+  readonly optimiser: AdamW;
   /** Of the methods' own terms of the loss. */
   readonly penalty: Session | undefined;
 }
@@ -59,13 +59,11 @@ export class Trainer<Batch> {
   #parameters: Float32Array;
   readonly #gradientSession: Session;
   readonly #penaltySession: Session | undefined;
-  readonly #updateSession: Session;
   readonly #optimiser: AdamW;
   readonly #seed: number;
   readonly #usesDropout: boolean;
 
-  private constructor(options: TrainerOptions<Batch>, sessions: Sessions) {
-    const { gradient: gradientSession, update: updateSession } = sessions;
+  private constructor(options: TrainerOptions<Batch>, parts: Parts) {
     this.objective = options.objective;
     const { layout, adapters = [] } = options.objective;
     this.#parameters = options.state
@@ -73,10 +71,9 @@ export class Trainer<Batch> {
       : startingValues(adapters, layout, options.parameters);
     this.state = options.state ?? newOptimiserState(options.parameters.length);
     this.ruleState = options.ruleState ?? new Float32Array(ruleStateLayout(adapters).size);
-    this.#gradientSession = gradientSession;
-    this.#penaltySession = sessions.penalty;
-    this.#updateSession = updateSession;
-    this.#optimiser = new AdamW(updateSession, options.optimiser, options.objective.layout, options.groups);
+    this.#gradientSession = parts.gradient;
+    this.#penaltySession = parts.penalty;
+    this.#optimiser = parts.optimiser;
     this.#seed = options.seed;
     this.#usesDropout = options.objective.graph.nodes.some(
       (node) => isOperation(node, "Input") && node.attributes.name === inputNames.dropoutSeed,
@@ -85,20 +82,15 @@ export class Trainer<Batch> {
 
   /** @throws DeltafitError `method-unsupported` for parameters that a method can use but not train on from. */
   static async create<Batch>(options: TrainerOptions<Batch>): Promise<Trainer<Batch>> {
-    const { objective, optimiser, groups, device = cpu, session } = options;
+    const { objective, optimiser: settings, groups, device = cpu, session } = options;
     refuseFixed(objective, options.parameters);
     const gradientSession = await device.createSession(objective.graph, objective.locate, session);
     const { layout, adapters = [] } = objective;
-    const hasRule = adapters.some(({ method }) => method.afterUpdate !== undefined);
-    const update = buildUpdateGraph(layout.size, optimiser, groups !== undefined, hasRule);
-    const updateSession = await device.createSession(update, objective.locate, session);
+    const showsGradient = adapters.some(({ method }) => method.afterUpdate !== undefined);
+    const optimiser = await AdamW.create({ settings, layout, groups, showsGradient, device, session });
     const penalty = buildPenaltyGraph(adapters, layout);
     const penaltySession = penalty && (await device.createSession(penalty, objective.locate, session));
-    return new Trainer(options, {
-      gradient: gradientSession,
-      update: updateSession,
-      penalty: penaltySession,
-    });
+    return new Trainer(options, { gradient: gradientSession, optimiser, penalty: penaltySession });
   }
 
   /** The trained values, flat. A step replaces the array; it never changes it. */
@@ -114,16 +106,12 @@ export class Trainer<Batch> {
     const { loss, gradient, count } = await this.gradient(batches);
     const step = this.state.step;
     if (!Number.isFinite(loss)) throw notFinite("loss", step, loss);
-    const before = { ...this.state };
     const {
       parameters,
       norm,
       gradient: used,
     } = await this.#optimiser.update(this.#parameters, gradient, count, learningRate, this.state);
-    if (!Number.isFinite(norm)) {
-      Object.assign(this.state, before);
-      throw notFinite("gradient", step, norm);
-    }
+    if (!Number.isFinite(norm)) throw notFinite("gradient", step, norm);
     if (used) {
       const { layout, adapters = [] } = this.objective;
       const stateLayout = ruleStateLayout(adapters);
@@ -191,7 +179,7 @@ export class Trainer<Batch> {
 
   async dispose(): Promise<void> {
     await this.#gradientSession.dispose();
-    await this.#updateSession.dispose();
+    await this.#optimiser.dispose();
     await this.#penaltySession?.dispose();
   }
 }

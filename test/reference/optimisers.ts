@@ -5,8 +5,7 @@ import { z } from "zod";
 import { readJsonFile } from "../../src/files/json.ts";
 import { layOut } from "../../src/methods/layout.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
-import type { WeightLocation } from "../../src/runtime/session.ts";
-import { AdamW, buildUpdateGraph, newOptimiserState } from "../../src/training/optimiser.ts";
+import { AdamW, newOptimiserState } from "../../src/training/optimiser.ts";
 import type { AdamWSettings } from "../../src/training/optimiser.ts";
 import { scheduleFactor } from "../../src/training/schedule.ts";
 import type { ScheduleName } from "../../src/training/schedule.ts";
@@ -59,11 +58,6 @@ function flat({ matrix, vector }: z.output<typeof tensorsSchema>): Float32Array 
   return Float32Array.from([...matrix.flat(), ...vector]);
 }
 
-/** The update needs no weights. */
-function locateNothing(weight: string): WeightLocation {
-  throw new Error(`an update has no weight ${weight}`);
-}
-
 function optimiserCases(content: unknown): ReferenceCase[] {
   const { start, gradients, cases } = optimisersSchema.parse(content);
   return cases.map(({ name, optimiser, args, after_step: expected }) => ({
@@ -103,15 +97,11 @@ async function withAdamW(
   use: (adamW: AdamW) => Promise<void>,
 ): Promise<void> {
   const layout = layOut([{ adapter: "default", spec: { key: "all", shape: [size] } }]);
-  const session = await cpu.createSession(
-    buildUpdateGraph(size, settings, false),
-    locateNothing,
-    sessionOptions,
-  );
+  const adamW = await AdamW.create({ settings, layout, device: cpu, session: sessionOptions });
   try {
-    await use(new AdamW(session, settings, layout));
+    await use(adamW);
   } finally {
-    await session.dispose();
+    await adamW.dispose();
   }
 }
 
