@@ -58,6 +58,7 @@ def padded(examples, pad_token_id):
 
 
 def evaluate(model, settings):
+    """The loss of the logits alone: a model's own loss holds what a method adds to it, AdaLoRA's orthogonality say."""
     import torch
 
     model.eval()
@@ -65,15 +66,16 @@ def evaluate(model, settings):
     with torch.inference_mode():
         for examples in settings["evaluation"]:
             batch = padded(examples, settings["padTokenId"])
-            output, labels = model(**batch), batch["labels"]
-            # Prompts put positions of their own before the batch's.
-            chosen = output.logits.argmax(-1)
+            labels = batch.pop("labels")
+            logits = model(**batch).logits
             if labels.ndim == 2:
-                chosen, labels = chosen[:, -labels.shape[1] :][:, :-1], labels[:, 1:]
+                # Prompts put positions of their own before the batch's.
+                logits, labels = logits[:, -labels.shape[1] :][:, :-1], labels[:, 1:]
             supervised = labels != -100
-            count += supervised.sum().item()
-            right += (chosen == labels)[supervised].sum().item()
-            loss_sum += output.loss.item() * supervised.sum().item()
+            logits, labels = logits[supervised], labels[supervised]
+            count += len(labels)
+            right += (logits.argmax(-1) == labels).sum().item()
+            loss_sum += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
     model.train()
     return {"loss": loss_sum / count, "accuracy": right / count}
 
