@@ -34,7 +34,7 @@ export function exampleBatches(options: BatchedData) {
   const { task, steps, batchSize, seed } = options;
   const tokenizer = loadTokenizer(options.model);
   const training = examplesOf(options.data, "train", options, tokenizer);
-  const evaluation = examplesOf(options.evaluationData, "valid", options, tokenizer, training.labelNames);
+  const evaluation = examplesOf(options.evaluationData, "valid", options, tokenizer, training.labels);
   const batches: PeerExample[][] = [];
   for (let epoch = 0; batches.length < steps; epoch += 1)
     for (const indices of batchOrder(training.examples.length, { batchSize, epoch, seed }))
@@ -42,7 +42,7 @@ export function exampleBatches(options: BatchedData) {
   const sorted = evaluation.examples.sort((a, b) => a.inputIds.length - b.inputIds.length);
   return {
     task,
-    labelCount: training.labelNames?.length ?? 0,
+    labelCount: training.labels?.count ?? 0,
     padTokenId: tokenizer.padTokenId ?? 0,
     batches: batches.slice(0, steps),
     evaluation: Array.from({ length: Math.ceil(sorted.length / evaluationBatchSize) }, (_, index) =>
@@ -56,16 +56,16 @@ function examplesOf(
   split: "train" | "valid",
   { task, sequenceLength }: BatchedData,
   tokenizer: Tokenizer,
-  labelNames?: readonly string[],
+  known?: { readonly names: readonly string[] | undefined; readonly count: number },
 ) {
   const { rows } = readRowFile(path, { split });
   const { examples, labels } = tokenizeData(parseRows(rows, task), task, tokenizer, {
     sequenceLength,
     trainOnPrompt: false,
     eosTokenId: tokenizer.eosTokenId,
-    ...(labelNames && { labelNames, labelCount: labelNames.length }),
+    ...(known && { labelNames: known.names, labelCount: known.count }),
   });
-  return { examples: examples.map(forPeer), labelNames: labels?.names };
+  return { examples: examples.map(forPeer), labels };
 }
 
 function forPeer(example: TokenizedExample): PeerExample {
