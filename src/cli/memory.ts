@@ -2,6 +2,7 @@
 import { writtenBytes } from "../adapters/condense.ts";
 import { openShape } from "../base/base.ts";
 import type { BaseShape } from "../base/base.ts";
+import { storableMatrices } from "../base/weight-storage.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { decideRecompute } from "../fine-tuning/run-memory.ts";
 import { fullFineTuning } from "../memory/estimate.ts";
@@ -48,8 +49,13 @@ async function run(values: Values, terminal: Terminal): Promise<CommandResult> {
   const availableBytes = availableMemoryBytes();
   const adapters = bindMethodsFromFlags(shape, values.method, values);
   const { storage = "float32" } = values;
-  const isRounded = storage === "int8" || storage === "nf4";
-  const adapterBytes = adapters.reduce((sum, each) => sum + writtenBytes(each, shape, isRounded), 0);
+  const kept = new Set(storableMatrices(shape.modules, storage, shape.tableType).map(({ stored }) => stored));
+  const keepsChanges = ({ baseChanges = [] }: BoundMethod) =>
+    baseChanges.some(({ stored }) => kept.has(stored));
+  const adapterBytes = adapters.reduce(
+    (sum, each) => sum + writtenBytes(each, shape, keepsChanges(each.method)),
+    0,
+  );
   const own = figuresOf(shape, adapters, { ...values, availableBytes, adapterBytes });
   const fullMethod = { name: "full", method: fullFineTuning(shape.modules) };
   const full = figuresOf(shape, [fullMethod], { ...values, recompute: own.recompute, availableBytes });

@@ -44,3 +44,16 @@ test("(IA)3 rescales the inputs of feed-forward layers where nothing else is ask
   const both = ["--targets", "v_proj,down_proj", "--feed-forward", "v_proj"];
   expect(await parametersOf("ia3", ...both)).toBe(layers * (hidden + hidden));
 });
+
+test.each(["bfloat16", "int8", "nf4", "fp4", "int4"])(
+  "a start out of the matrix is written at its own rank where the base is kept in %s",
+  async (storage) => {
+    const workspace = await promptWorkspace();
+    const words = ["--model", "model", "--initial-weights", "pissa", "--rank", "2", "--targets", "q_proj"];
+    const bytesOf = async (...more: string[]) =>
+      (await workspace.json("memory", ...words, ...more))["adapterBytes"];
+    const plain = 4 * 2 * 2 * (16 + 16);
+    expect(await bytesOf()).toBe(2 * plain);
+    expect(await bytesOf("--storage", storage)).toBe(plain);
+  },
+);
