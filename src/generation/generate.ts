@@ -2,6 +2,7 @@
  * @file Generating token ids from a base model with adapters: which adapters are active, the sessions behind them,
  * and whole or streamed results. Knows no text.
  */
+import { checkWeight } from "../adapters/weight-check.ts";
 import { withBaseChanges } from "../base/changed-base.ts";
 import type { Base } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
@@ -10,7 +11,6 @@ import type { Graph } from "../graph/graph.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
-import { checkWeight } from "../methods/adapter-weight.ts";
 import type { Model } from "../models/forward.ts";
 import { cpu } from "../runtime/cpu.ts";
 import type { Session, SessionOptions } from "../runtime/session.ts";

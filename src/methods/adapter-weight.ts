@@ -3,8 +3,7 @@ import { DeltafitError } from "../errors.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { divideDimensions } from "../graph/dimension.ts";
 import type { Value } from "../graph/graph.ts";
-import type { BoundMethod, ModuleTable } from "./contract.ts";
-import type { ParameterLayout } from "./layout.ts";
+import type { BoundMethod } from "./contract.ts";
 
 const batch = "batch";
 
@@ -47,41 +46,4 @@ export function weightedMethod(method: BoundMethod, factor: number): BoundMethod
             merged: (use, base) => toward(use.builder, base, rule.merged(use, base)),
           })),
   };
-}
-
-/**
- * A weight scales what an adapter adds; a parameter put in place of the base's is there or not.
- * @param where What asks for the weight, for error messages.
- * @throws DeltafitError `usage-invalid` for what is no number; `method-unsupported`.
- */
-export function checkWeight(
-  { name, layout, method }: WeighedAdapter,
-  modules: Pick<ModuleTable, "parameters">,
-  weight: number,
-  where: string,
-): number {
-  if (!Number.isFinite(weight))
-    throw new DeltafitError(
-      "usage-invalid",
-      `${where}: the weight of the adapter ${JSON.stringify(name)} is ${weight}; expected a number.`,
-    );
-  const replaced = layout.entries.find(({ key }) => modules.parameters.has(key));
-  if (weight !== 1 && (method.virtualTokens ?? method.prefixKeys) !== undefined)
-    throw new DeltafitError(
-      "method-unsupported",
-      `${where}: the adapter ${JSON.stringify(name)} cannot have the weight ${weight}: it puts ${method.virtualTokens === undefined ? "keys" : "tokens"} in front of every row.`,
-      "Leave the adapter out to switch it off.",
-    );
-  if (weight === 1 || !replaced) return weight;
-  throw new DeltafitError(
-    "method-unsupported",
-    `${where}: the adapter ${JSON.stringify(name)} cannot have the weight ${weight}: it replaces the base's ${JSON.stringify(replaced.key)}.`,
-    "Leave the adapter out to switch it off, or merge adapters.",
-  );
-}
-
-interface WeighedAdapter {
-  readonly name: string;
-  readonly method: BoundMethod;
-  readonly layout: ParameterLayout;
 }
