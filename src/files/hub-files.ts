@@ -9,10 +9,11 @@ import { DeltafitError } from "../errors.ts";
 import { fileByteLength } from "./hub-cache.ts";
 import { parseWithSchema, readJsonFile } from "./json.ts";
 import { isPlainFileName } from "./paths.ts";
-import { poolingFolder } from "./hub-listing.ts";
 import { quote } from "./quote.ts";
 import { pickleHint } from "./safetensors.ts";
 
+/** Where sentence-transformers keeps how hidden states become a vector. */
+export const poolingFolder = "1_Pooling";
 const maximumShards = 4096;
 const pickledWeights =
   /^(?:pytorch_model|model|consolidated|adapter_model).*\.(?:bin|pt|pth|ckpt|pkl|pickle)(?:\.index\.json)?$/;

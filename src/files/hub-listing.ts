@@ -13,10 +13,8 @@ import {
 } from "./hub-connection.ts";
 import type { HubConnection, HubTarget, Watch } from "./hub-connection.ts";
 import { isCommit } from "./hub-cache.ts";
+import { poolingFolder } from "./hub-files.ts";
 import { quote } from "./quote.ts";
-
-/** Where sentence-transformers keeps how hidden states become a vector. */
-export const poolingFolder = "1_Pooling";
 
 /** A page lists up to 1000 files in well under 1 MB. */
 const maximumAnswerBytes = 16 * 2 ** 20;
