@@ -158,6 +158,23 @@ def schedule(optimiser, name, warmup, steps):
     return make(optimiser, updates, steps)
 
 
+def update(model, batch, optimiser, rate, clip, step):
+    """One update; returns the loss before it."""
+    import torch
+
+    loss = model(**batch).loss
+    loss.backward()
+    if clip > 0:
+        torch.nn.utils.clip_grad_norm_([one for group in optimiser.param_groups for one in group["params"]], clip)
+    optimiser.step()
+    rate.step()
+    if hasattr(model.base_model, "update_and_allocate"):
+        # AdaLoRA: chooses ranks by the gradients, which are still there.
+        model.base_model.update_and_allocate(step)
+    optimiser.zero_grad(set_to_none=True)
+    return loss.item()
+
+
 def padded(tokenizer, rows, labels):
     import torch
 
@@ -204,17 +221,8 @@ def train(arguments, model, tokenizer, data, evaluation):
     losses, evaluations = [], []
     model.train()
     for indices, epoch_ends in batches(len(rows), arguments.batch_size, arguments.seed):
-        loss = model(**padded(tokenizer, [rows[i] for i in indices], [labels[i] for i in indices])).loss
-        loss.backward()
-        if arguments.clip > 0:
-            torch.nn.utils.clip_grad_norm_(trainable, arguments.clip)
-        optimiser.step()
-        rate.step()
-        if hasattr(model.base_model, "update_and_allocate"):
-            # AdaLoRA: chooses ranks by the gradients, which are still there.
-            model.base_model.update_and_allocate(len(losses))
-        optimiser.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+        batch = padded(tokenizer, [rows[i] for i in indices], [labels[i] for i in indices])
+        losses.append(update(model, batch, optimiser, rate, arguments.clip, len(losses)))
         if epoch_ends or len(losses) == steps:
             metrics = evaluate(model, tokenizer, *evaluation, arguments.eval_batch_size)
             evaluations.append({"step": len(losses), "metrics": metrics})

@@ -21,7 +21,7 @@ import json
 import time
 from pathlib import Path
 
-from peft_classify import initialise_head, schedule
+from peft_classify import initialise_head, schedule, update
 
 
 def build_model(settings, run):
@@ -96,24 +96,13 @@ def make_optimiser(model, settings, run):
 
 def train(model, settings, run):
     """Runs all updates and returns their losses."""
-    import torch
-
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = make_optimiser(model, settings, run)
     rate = schedule(optimiser, "linear", settings["warmup"], len(settings["batches"]))
     losses = []
     model.train()
     for examples in settings["batches"]:
-        loss = model(**padded(examples, settings["padTokenId"])).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainable, settings["clip"])
-        optimiser.step()
-        rate.step()
-        if hasattr(model.base_model, "update_and_allocate"):
-            # AdaLoRA: chooses ranks by the gradients, which are still there.
-            model.base_model.update_and_allocate(len(losses))
-        optimiser.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+        batch = padded(examples, settings["padTokenId"])
+        losses.append(update(model, batch, optimiser, rate, settings["clip"], len(losses)))
     return losses
 
 
