@@ -3,6 +3,7 @@
  * Source: huggingface/peft, src/peft/utils/constants.py.
  */
 import { DeltafitError } from "../errors.ts";
+import { namesModule } from "../methods/targets.ts";
 import type { ModuleNames } from "../methods/targets.ts";
 
 const queryAndValue = ["q_proj", "v_proj"];
@@ -159,8 +160,9 @@ export function usualFeedForward(modelType: string, targets: ModuleNames | undef
   const usual = Object.hasOwn(ia3FeedForward, modelType) ? (ia3FeedForward[modelType] ?? []) : [];
   if (targets === undefined || targets === "all-linear") return usual;
   if (typeof targets === "string") return [];
-  const ends = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
-  return usual.filter((name) => targets.some((target) => ends(target, name) || ends(name, target)));
+  return usual.filter((name) =>
+    targets.some((target) => namesModule([name], target) || namesModule([target], name)),
+  );
 }
 
 export const layerNormTargets: Readonly<Record<string, ModuleNames>> = {

@@ -51,13 +51,13 @@ export interface FloatAttribute {
   readonly float: number;
 }
 
-/** Where lowering writes to. Names are those of ONNX values. */
 /** Rows from one up to, but not including, another. */
 export interface RowRange {
   readonly from: number;
   readonly to: number;
 }
 
+/** Where lowering writes to. Names are those of ONNX values. */
 export interface LoweringTarget {
   /** Name of a node's input; empty for an optional one left out. */
   readonly input: (index: number) => string;

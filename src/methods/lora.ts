@@ -99,8 +99,7 @@ export const lora: Method<LoraConfiguration> = {
       ...saved.parameters,
     ];
     const frozen = configuration.frozenA === true ? frozenStarts([...sites.values()], configuration) : [];
-    const isWhole =
-      frozen.length === 0 && adapted.length === sites.size && adapted.every((path) => sites.has(path));
+    const isWhole = frozen.length === 0 && [...sites.values()].every(({ slice }) => slice === undefined);
     return {
       parameters,
       constants: frozen,

@@ -115,12 +115,10 @@ export function updateGraphs(
   settings: AdamWSettings,
   size: number,
 ): readonly { readonly graph: Graph; readonly size: number }[] {
-  return [
-    ...[buildSquaresGraph(), buildUpdateGraph(settings, false)].map((graph) => ({
-      graph,
-      size: Math.min(size, sliceElements),
-    })),
-  ];
+  return [buildSquaresGraph(), buildUpdateGraph(settings, false)].map((graph) => ({
+    graph,
+    size: Math.min(size, sliceElements),
+  }));
 }
 
 export interface Update {

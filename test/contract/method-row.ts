@@ -9,9 +9,9 @@ export interface MethodRow<Type extends MethodType = MethodType> {
   readonly configuration: (base: Base) => MethodConfigurations[Type];
   /** Trained parameters besides a classifier's head. */
   readonly parameterCount: (base: Base) => number;
-  /** Whether the method has anything to train in a model; left out where it always has. */
   /** The method changes the model from its start on: it is not made of the base's own weights. */
   readonly startsElsewhere?: true;
+  /** Whether the method has anything to train in a model; left out where it always has. */
   readonly fits?: (configuration: Readonly<Record<string, unknown>>) => boolean;
 }
 
