@@ -11,7 +11,7 @@ import type { ForwardObserver } from "../methods/forward-pass.ts";
 import type { ParameterLayout } from "../methods/layout.ts";
 import { headOutput } from "../methods/survey.ts";
 import type { TaskSettings } from "../methods/survey.ts";
-import { lossAndGradient, lossAndGradientInTurn, startPass } from "./pass.ts";
+import { lossAndGradientInTurn, startPass } from "./pass.ts";
 import { takenPositions } from "../methods/forward-pass.ts";
 import type { TakenPositions } from "../methods/forward-pass.ts";
 import { lossChunksOf, lossOf, lossPartsOf } from "./losses.ts";
@@ -54,10 +54,7 @@ export interface TaskGraph {
 /** Outputs "loss" (summed over supervised tokens or rows) and "gradient" (flat, of that sum). */
 export function buildTrainingGraph(options: TaskGraphOptions): TaskGraph {
   const pass = startTask(options, true);
-  const parts = lossPartsOf(pass, pass.loss);
-  return pass.finish(
-    parts.length === 1 ? lossAndGradient(pass, lossOf(pass, pass.loss)) : lossAndGradientInTurn(pass, parts),
-  );
+  return pass.finish(lossAndGradientInTurn(pass, lossPartsOf(pass, pass.loss)));
 }
 
 /**
