@@ -10,7 +10,7 @@ import { usualFeedForward } from "../adapters/default-targets.ts";
 import { defaultTargets } from "../adapters/method-table.ts";
 import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
 import type { Base, BaseShape } from "../base/base.ts";
-import { DeltafitError } from "../errors.ts";
+import { DeltafitError, internalError } from "../errors.ts";
 import { adaloraDefaults } from "../methods/adalora.ts";
 import { boftDefaults } from "../methods/boft.ts";
 import { bottleneckDefaults } from "../methods/bottleneck.ts";
@@ -271,6 +271,13 @@ const rows = {
 export type MethodName = keyof typeof rows;
 export const methodNames = Object.keys(rows) as MethodName[];
 
+/** What the command line calls a method. */
+export function methodNameOf(type: MethodType): MethodName {
+  const name = methodNames.find((each) => rows[each].type === type);
+  if (name === undefined) throw internalError(`no method of the command line is called ${type}.`);
+  return name;
+}
+
 /** The lowest of the methods' usual rates: what one of them learns fast with may be too much for another. */
 export const defaultLearningRate = (methods: readonly MethodName[]): number =>
   Math.min(...methods.map((method) => rows[method].learningRate));
@@ -316,11 +323,31 @@ function targetsOf({ targets, targetsPattern }: MethodValues): ModuleNames | und
   return targets ?? targetsPattern;
 }
 
+/**
+ * Refuses the settings of new adapters where there are none.
+ * @throws DeltafitError `usage-invalid`.
+ */
+export function refuseMethodSettings(values: MethodValues): void {
+  const name = givenSettings(values)[0];
+  if (name === undefined) return;
+  throw new DeltafitError(
+    "usage-invalid",
+    `--${kebab(name)}: the adapter of --initial-adapter has settings of its own.`,
+    "Leave it out.",
+  );
+}
+
+/** The settings whose flags were given, whichever method has a use for them. */
+const givenSettings = (values: MethodValues): SettingName[] =>
+  [...new Set(Object.values(rows).flatMap((each): readonly SettingName[] => each.uses))].filter(
+    (name) => values[name] !== undefined && values[name] !== false,
+  );
+
 function refuseUnused(methods: readonly MethodName[], values: MethodValues): void {
   const uses: readonly SettingName[] = methods.flatMap((method) => rows[method].uses);
   const whose = methods.length === 1 ? "the method" : "none of the methods";
-  for (const name of new Set(Object.values(rows).flatMap((each) => each.uses)))
-    if (values[name] !== undefined && values[name] !== false && !uses.includes(name))
+  for (const name of givenSettings(values))
+    if (!uses.includes(name))
       throw new DeltafitError(
         "usage-invalid",
         `--${kebab(name)}: ${whose} ${methods.join(", ")} has ${methods.length === 1 ? "no such" : "such a"} setting.`,

@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import { inspectAdapter } from "../adapters/inspect.ts";
 import { loadAdapters, readStack } from "../adapters/stack.ts";
+import type { StackEntry } from "../adapters/stack.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import { openBase, readConfiguration } from "../base/base.ts";
 import type { Base, OpenBaseOptions } from "../base/base.ts";
@@ -81,8 +82,8 @@ export function endTokenOf(tokenizer: Tokenizer, base: Base): number | undefined
 
 /** Adapters that were found but not loaded. */
 export interface FoundAdapters {
-  /** Folders of single adapters, those of stacks one after the other. */
-  readonly folders: readonly string[];
+  /** Single adapters, those of stacks one after the other. */
+  readonly entries: readonly StackEntry[];
   /** How the last one that says so was trained. */
   readonly notes: TrainingNotes | undefined;
   /** Labels of the classifier that one brings. */
@@ -94,16 +95,16 @@ export async function findAdapters(
   references: readonly string[],
   terminal: Terminal,
 ): Promise<FoundAdapters> {
-  const folders: string[] = [];
+  const entries: StackEntry[] = [];
   let notes: TrainingNotes | undefined;
   for (const reference of references) {
     const folder = await resolveAdapterFolder(reference, hubOptions(terminal));
-    folders.push(...(readStack(folder)?.map((entry) => entry.folder) ?? [folder]));
+    entries.push(...(readStack(folder) ?? [{ name: "default", folder, frozen: false }]));
     notes = readTrainingNotes(folder) ?? notes;
   }
-  const stored = folders.map((folder) => inspectAdapter(folder).labelCount);
+  const stored = entries.map(({ folder }) => inspectAdapter(folder).labelCount);
   const labelCount = notes?.labelCount ?? stored.findLast((count) => count !== undefined);
-  return { folders, notes, labelCount };
+  return { entries, notes, labelCount };
 }
 
 /** A base with adapters, for using or merging them. */

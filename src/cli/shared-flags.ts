@@ -83,11 +83,14 @@ const startOfLora: Kind<LoraStart> = {
   fromText: (given) => given,
 };
 
+/** What is trained where nothing names it. */
+export const defaultMethods: readonly MethodName[] = ["lora"];
+
 /** What adapts the model. What a method has no use for is refused when it is given. */
 export const methodFlags = {
   method: {
     ...optional(methodStack, methodGroup, "what is trained; several act together", "lora"),
-    whenMissing: (): readonly MethodName[] => ["lora"],
+    whenMissing: (): readonly MethodName[] => defaultMethods,
   },
   rank: optional(wholeNumber(1), methodGroup, "rank", "8; of VeRA 256, of VB-LoRA 4"),
   alpha: optional(numberIn({ above: 0 }), methodGroup, "the change is scaled by alpha / rank", "2 x rank"),

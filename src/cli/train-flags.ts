@@ -2,7 +2,7 @@
 import { scheduleNames } from "../training/schedule.ts";
 import { dataFlags, strideFlags, trainOnPromptFlags } from "./data-set.ts";
 import { choice, numberIn, optional, switched, text, texts, wholeNumber, withDefault } from "./flags.ts";
-import type { FlagTable } from "./flags.ts";
+import type { FlagTable, FlagValues } from "./flags.ts";
 import {
   machineFlags,
   methodFlags,
@@ -32,6 +32,11 @@ export const trainFlags = {
     texts("FOLDER"),
     "Method:",
     "adapter that is active and stays as it is, under what is trained; may be repeated",
+  ),
+  initialAdapter: optional(
+    text("FOLDER"),
+    "Method:",
+    "adapter to go on training, with its settings, in place of a new one",
   ),
   steps: optional(wholeNumber(1), trainingGroup, "updates"),
   epochs: optional(numberIn({ above: 0 }), trainingGroup, "passes over the data, in place of --steps", "3"),
@@ -74,3 +79,5 @@ export const trainFlags = {
   ...machineFlags,
   ...profileFlags,
 } satisfies FlagTable;
+
+export type TrainValues = FlagValues<typeof trainFlags>;

@@ -2,7 +2,6 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
-import { loadAdapter } from "../adapters/folder.ts";
 import type { Base } from "../base/base.ts";
 import type { Dataset } from "../data/examples.ts";
 import { DeltafitError } from "../errors.ts";
@@ -17,18 +16,18 @@ import type { LoraPlusSettings } from "../training/lora-plus.ts";
 import type { TrainingPlan } from "../training/run.ts";
 import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
-import type { FlagValues } from "./flags.ts";
 import { memoryExceeded } from "./memory-text.ts";
-import { bindMethodsFromFlags, createAdaptersFromFlags, defaultLearningRate } from "./methods.ts";
-import { endTokenOf, findAdapters, findModel, openModel, openTokenizer } from "./model.ts";
-import type { FoundAdapters, FoundModel, StorageOptions } from "./model.ts";
+import { createAdaptersFromFlags, defaultLearningRate, methodNameOf } from "./methods.ts";
+import type { MethodName } from "./methods.ts";
+import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
+import type { FoundModel, StorageOptions } from "./model.ts";
+import { findRunAdapters, openRunAdapters } from "./run-adapters.ts";
+import type { FoundRunAdapters } from "./run-adapters.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
 import type { Terminal } from "./terminal.ts";
-import type { trainFlags } from "./train-flags.ts";
+import type { TrainValues } from "./train-flags.ts";
 import { fingerprintOf } from "./training-notes.ts";
 import type { TrainingNotes } from "./training-notes.ts";
-
-export type TrainValues = FlagValues<typeof trainFlags>;
 
 /** Everything a run is made of. */
 export interface PreparedRun {
@@ -40,6 +39,8 @@ export interface PreparedRun {
   readonly adapters: readonly Adapter[];
   /** Active but not trained, under those that are. */
   readonly frozen: readonly Adapter[];
+  /** Names of the methods of `adapters`. */
+  readonly methods: readonly MethodName[];
   readonly plan: TrainingPlan;
   readonly loraPlus: LoraPlusSettings | undefined;
   readonly sequenceLength: number;
@@ -59,18 +60,18 @@ const usualEpochs = 3;
 
 export async function prepareRun(values: TrainValues, terminal: Terminal): Promise<PreparedRun> {
   const { task, alpaca, trainOnPrompt, stride } = values;
-  const loraPlus = loraPlusOf(values);
   const model = await findModel(values.model, terminal, values.randomWeights);
-  const under = await findAdapters(values.frozen ?? [], terminal);
+  const found = await findRunAdapters(values, terminal);
   const first = await openModel(model, task, {
     storage: values.storage,
     compute: values.compute,
-    labelCount: under.labelCount,
+    labelCount: found.labelCount,
   });
   const tokenizer = openTokenizer(first);
-  // Called by their numbers: so are their folders beside the new ones'.
-  const frozen = under.folders.map((folder, index) => loadAdapter(folder, first, `frozen-${index + 1}`));
-  const active = [...frozen, ...bindMethodsFromFlags(first, values.method, values)];
+  const opened = openRunAdapters(found, first, values);
+  const methods = opened.trained.map(({ methodType }) => methodNameOf(methodType));
+  const loraPlus = loraPlusOf(values, methods);
+  const active = [...opened.frozen, ...opened.trained];
   const sequenceLength = sequenceLengthOf(values.sequenceLength, first, tokenizer, active);
   const eosTokenId = endTokenOf(tokenizer, first);
   const source = {
@@ -83,16 +84,22 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     path: values.data,
     split: "train",
   } as const;
-  const trained = trainedLabels(first, under);
-  const data = loadDataset({ ...source, ...trained }, tokenizer, terminal);
+  const known = trainedLabels(first, found);
+  const data = loadDataset({ ...source, ...known }, tokenizer, terminal);
   const base = await withLabelCount(first, model, data, values);
   const labels = { labelNames: data.labels?.names, labelCount: data.labels?.count };
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
-  const plan = planOf(values, data);
-  const { run, bytes, availableBytes } = checkMemory(base, frozen, values, { data, sequenceLength, plan });
+  const plan = planOf(values, data, methods);
+  const { frozen, trained, loaded } = base === first ? opened : openRunAdapters(found, base, values);
+  const onBase = [
+    ...frozen.map((each) => ({ ...each, trainable: false })),
+    ...trained.map((each) => ({ ...each, trainable: true })),
+  ];
+  const { run, bytes, availableBytes } = checkMemory(base, onBase, values, { data, sequenceLength, plan });
   const tokens = tokenizer.encode(values.promptText ?? "", { addSpecialTokens: false });
   const given = { ...values, promptSource: { tokens, tokenizer: base.name } };
-  const adapters = createAdaptersFromFlags(base, values.method, given, values.seed, plan.steps, frozen);
+  const adapters =
+    loaded ?? createAdaptersFromFlags(base, values.method, given, values.seed, plan.steps, frozen);
   checkMembers(adapters, frozen);
   const notes: TrainingNotes = {
     format: 1,
@@ -110,6 +117,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     evaluationData,
     adapters,
     frozen,
+    methods,
     plan,
     loraPlus,
     sequenceLength,
@@ -126,15 +134,11 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
 /** @throws DeltafitError `memory-exceeded` before anything large is made, unless the user will have it so. */
 function checkMemory(
   base: Base,
-  frozen: readonly Adapter[],
+  adapters: RunShape["adapters"],
   values: TrainValues,
   { data, sequenceLength, plan }: Pick<PreparedRun, "data" | "sequenceLength" | "plan">,
 ): DecidedRun & { readonly availableBytes: number } {
   const { batchSize, pack, recompute, ignoreMemory } = values;
-  const adapters = [
-    ...frozen.map(({ name, method }) => ({ name, method, trainable: false })),
-    ...bindMethodsFromFlags(base, values.method, values).map((each) => ({ ...each, trainable: true })),
-  ];
   const lengths = runLengths(data.examples, { batchSize, sequenceLength, pack });
   const availableBytes = availableMemoryBytes();
   const { accumulate } = plan;
@@ -149,7 +153,10 @@ function checkMemory(
 }
 
 /** The labels that a trained head stands for: an adapter's under the new one, else the checkpoint's. */
-function trainedLabels(base: Base, { notes }: FoundAdapters): Pick<DataSource, "labelNames" | "labelCount"> {
+function trainedLabels(
+  base: Base,
+  { notes }: FoundRunAdapters,
+): Pick<DataSource, "labelNames" | "labelCount"> {
   if (notes?.labels != null) return { labelNames: notes.labels, labelCount: notes.labels.length };
   return hasTrainedHead(base) ? { labelNames: base.labels, labelCount: base.settings.labelCount } : {};
 }
@@ -185,8 +192,8 @@ function loadEvaluationData(
     : loadDataset({ ...source, path, split: "valid" }, tokenizer, terminal);
 }
 
-function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
-  const { batchSize, accumulate, schedule, warmup, method } = values;
+function planOf(values: TrainValues, { report }: Dataset, methods: readonly MethodName[]): TrainingPlan {
+  const { batchSize, accumulate, schedule, warmup } = values;
   if (values.steps !== undefined && values.epochs !== undefined)
     throw new DeltafitError(
       "usage-invalid",
@@ -204,7 +211,7 @@ function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
   return {
     steps,
     accumulate,
-    learningRate: values.learningRate ?? defaultLearningRate(method),
+    learningRate: values.learningRate ?? defaultLearningRate(methods),
     schedule,
     warmup: warmup < 1 ? Math.ceil(steps * warmup) : warmup,
     evaluateEvery: values.evalEvery,
@@ -216,15 +223,15 @@ function planOf(values: TrainValues, { report }: Dataset): TrainingPlan {
  * Rates of LoRA+; adapted embeddings keep the rate of A.
  * @throws DeltafitError `usage-invalid` where no LoRA is trained.
  */
-function loraPlusOf({
-  loraPlusRatio: ratio,
-  method,
-}: Pick<TrainValues, "loraPlusRatio" | "method">): LoraPlusSettings | undefined {
+function loraPlusOf(
+  { loraPlusRatio: ratio }: Pick<TrainValues, "loraPlusRatio">,
+  methods: readonly MethodName[],
+): LoraPlusSettings | undefined {
   if (ratio === undefined) return undefined;
-  if (method.includes("lora")) return { ratio, embeddingRatio: 1 };
+  if (methods.includes("lora")) return { ratio, embeddingRatio: 1 };
   throw new DeltafitError(
     "usage-invalid",
-    `--lora-plus-ratio: no lora is trained, found ${method.join(", ")}.`,
+    `--lora-plus-ratio: no lora is trained, found ${methods.join(", ")}.`,
     "Leave it out.",
   );
 }

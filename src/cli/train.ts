@@ -17,8 +17,9 @@ import { profiled } from "./profiled.ts";
 import type { RunningMemoryPage } from "./profiled.ts";
 import type { Terminal } from "./terminal.ts";
 import { trainFlags } from "./train-flags.ts";
+import type { TrainValues } from "./train-flags.ts";
 import { prepareRun } from "./train-run.ts";
-import type { PreparedRun, TrainValues } from "./train-run.ts";
+import type { PreparedRun } from "./train-run.ts";
 import { writeTrainingNotes } from "./training-notes.ts";
 import { createTrainingView, describeMetrics, describeSeconds } from "./training-view.ts";
 
@@ -52,7 +53,7 @@ async function runProfiled(
   for (const line of lines) terminal.note(line);
   if (out === undefined) terminal.warn("without --out the adapter is not kept");
   profile?.describe({
-    title: `deltafit train: ${prepared.base.name}, ${describeMethods(values)}`,
+    title: `deltafit train: ${prepared.base.name}, ${describeMethods(prepared, values)}`,
     lines: lines.slice(0, -1),
     run: prepared.shape,
     estimate: prepared.memory,
@@ -109,8 +110,9 @@ async function trainPrepared(
   }
 }
 
-function describeMethods({ method, frozen }: TrainValues): string {
-  return `${method.join(" + ")}${frozen === undefined ? "" : ` on ${frozen.join(" + ")}`}`;
+function describeMethods({ methods }: PreparedRun, { frozen, initialAdapter }: TrainValues): string {
+  const start = initialAdapter === undefined ? "" : ` from ${initialAdapter}`;
+  return `${methods.join(" + ")}${start}${frozen === undefined ? "" : ` on ${frozen.join(" + ")}`}`;
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(3)} %`;
@@ -121,7 +123,7 @@ function describeRun(prepared: PreparedRun, values: TrainValues): string[] {
   const batch = `${values.batchSize} ${values.pack ? "packed examples" : "rows"}${plan.accumulate === 1 ? "" : ` x ${plan.accumulate}`}`;
   return [
     `model: ${base.name} (${base.model.modelType}), task ${base.settings.task}`,
-    `method: ${describeMethods(values)}, training ${trainableParameters} of ${totalParameters} parameters (${share})`,
+    `method: ${describeMethods(prepared, values)}, training ${trainableParameters} of ${totalParameters} parameters (${share})`,
     ...describeReport("data", data.report),
     ...(evaluationData ? describeReport("evaluation data", evaluationData.report) : []),
     ...(data.labels ? [`labels: ${describeLabels(data.labels)}`] : []),
@@ -149,7 +151,7 @@ function describeForPrograms(prepared: PreparedRun, values: TrainValues): Record
   return {
     model: base.name,
     task: base.settings.task,
-    method: values.method.join("+"),
+    method: prepared.methods.join("+"),
     trainableParameters,
     totalParameters,
     steps: plan.steps,

@@ -153,6 +153,53 @@ test("a new adapter on a frozen one, with its labels", async () => {
   expect(merged["maxAbsLogitDifference"]).toBeLessThan(1e-4);
 });
 
+test("training goes on from an adapter, with its settings and its labels", async () => {
+  const workspace = await promptWorkspace();
+  const whole = [...train.slice(0, -4), "--batch-size", "64", "--learning-rate", "1e-2", "--warmup", "0"];
+  const settings = ["--rank", "3", "--alpha", "5", "--targets", "v_proj"];
+  await workspace.json(...whole, ...settings, "--steps", "5", "--out", "earlier");
+  const reached = await lossOf(workspace, "--adapter", "earlier");
+  const from = [...whole, "--steps", "5", "--initial-adapter", "earlier"];
+  const dry = await workspace.json(...from, "--dry-run");
+  expect(dry).toMatchObject({ method: "lora", trainableParameters: 2 * 3 * (16 + 8) });
+  const trained = await workspace.json(...from, "--out", "later");
+  const losses = trained["losses"] as number[];
+  expect(losses[0]).toBeCloseTo(reached, 5);
+  expect(losses.at(-1)).toBeLessThan(reached);
+  const configurationOf = (folder: string): unknown =>
+    JSON.parse(fs.readFileSync(workspace.at(folder, "adapter_config.json"), "utf8"));
+  expect(configurationOf("later")).toEqual(configurationOf("earlier"));
+  const errors: string[] = [];
+  for (const words of [
+    ["--rank", "4"],
+    ["--method", "lora"],
+  ])
+    errors.push((await workspace.deltafit(...from, ...words, "--quiet")).stderr);
+  expect(errors).toMatchInlineSnapshot(`
+    [
+      "error: --rank: the adapter of --initial-adapter has settings of its own.
+    hint: Leave it out.
+    ",
+      "error: --method and --initial-adapter exclude each other.
+    hint: Leave one of them out; --frozen puts a new adapter on one that stays as it is.
+    ",
+    ]
+  `);
+});
+
+test("a stack is trained on: what was frozen stays so", async () => {
+  const workspace = await promptWorkspace();
+  await workspace.json(...train, "--steps", "2", "--rank", "2", "--out", "first");
+  await workspace.json(...train, "--steps", "2", "--method", "ia3", "--frozen", "first", "--out", "second");
+  await workspace.json(...train, "--steps", "2", "--initial-adapter", "second", "--out", "third");
+  const file = (folder: string, member: string) =>
+    fs.readFileSync(workspace.at(folder, member, "adapter_model.safetensors"));
+  expect(file("third", "frozen-1")).toEqual(file("second", "frozen-1"));
+  expect(file("third", "ia3")).not.toEqual(file("second", "ia3"));
+  const index = (folder: string) => fs.readFileSync(workspace.at(folder, "adapter_stack.json"), "utf8");
+  expect(index("third")).toBe(index("second"));
+});
+
 test("flags go to the methods that use them, and wrong stacks are refused", async () => {
   const workspace = await promptWorkspace();
   const dry = await workspace.json(...train, "--method", "bottleneck+lora", "--rank", "4", "--dry-run");
