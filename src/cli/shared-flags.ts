@@ -20,7 +20,7 @@ import type { FlagTable, Kind } from "./flags.ts";
 import { computeNames, storageNames } from "../base/weight-storage.ts";
 import type { Task } from "../models/forward.ts";
 import { methodNames } from "./methods.ts";
-import type { MethodName } from "./methods.ts";
+import type { MethodName } from "./method-rows.ts";
 
 /** The tasks that some architecture has a head for. */
 export const taskNames = [

@@ -18,7 +18,7 @@ import { loadDataset } from "./data-set.ts";
 import type { DataSource } from "./data-set.ts";
 import { memoryExceeded } from "./memory-text.ts";
 import { createAdaptersFromFlags, defaultLearningRate, methodNameOf } from "./methods.ts";
-import type { MethodName } from "./methods.ts";
+import type { MethodName } from "./method-rows.ts";
 import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
 import type { FoundModel, StorageOptions } from "./model.ts";
 import { findRunAdapters, openRunAdapters } from "./run-adapters.ts";
