@@ -24,6 +24,7 @@ const help = `usage: tsx bench/method-scores.ts --data FILE --eval-data FILE [fl
   --sequence-length N   longest example in tokens (default 64)
   --only NAME,NAME      these methods
   --peers               PEFT as well, on the same batches in the same order
+  --same-start          PEFT's initial adapter on both sides, for methods that start at random
   --seed N              (default 0)
   --threads N           both sides (default: each side's own choice)`;
 
@@ -63,6 +64,7 @@ function readFlags() {
       "sequence-length": { type: "string", default: "64" },
       only: text,
       peers: flag,
+      "same-start": flag,
       seed: { type: "string", default: "0" },
       threads: text,
       help: flag,
@@ -90,9 +92,16 @@ function targetsOf({ targets }: ScoredMethod, task: ScoredTask): string | undefi
   return (targets ?? commonTargets)[task];
 }
 
-function ownScore(method: ScoredMethod, rate: number, flags: Flags): Score {
-  const task = taskOf(flags);
+/** Flags that name the method, or the adapter that PEFT's side started from. */
+function methodFlags(method: ScoredMethod, task: ScoredTask, initial: string | undefined): readonly string[] {
+  const ratio = method.loraPlusRatio === undefined ? [] : ["--lora-plus-ratio", String(method.loraPlusRatio)];
+  if (initial !== undefined) return ["--initial-adapter", initial, ...ratio];
   const targets = targetsOf(method, task);
+  return [...method.flags, ...ratio, ...(targets === undefined ? [] : ["--targets", targets])];
+}
+
+function ownScore(method: ScoredMethod, rate: number, flags: Flags, initial: string | undefined): Score {
+  const task = taskOf(flags);
   const printed = runForJson(process.execPath, [
     ...[deltafitMain(), "train", "--json", "--quiet", "--task", task, "--model", flags.model],
     ...["--data", needed("data", flags), "--eval-data", needed("eval-data", flags), "--seed", flags.seed],
@@ -100,8 +109,7 @@ function ownScore(method: ScoredMethod, rate: number, flags: Flags): Score {
     ...["--sequence-length", flags["sequence-length"], "--learning-rate", String(rate)],
     ...["--warmup", String(warmup), "--weight-decay", String(weightDecay), "--clip", String(clip)],
     ...(flags.threads === undefined ? [] : ["--threads", flags.threads]),
-    ...method.flags,
-    ...(targets === undefined ? [] : ["--targets", targets]),
+    ...methodFlags(method, task, initial),
   ]);
   const { evaluations, trainableParameters } = checkedResult("deltafit", ownSchema, printed);
   const { loss, accuracy } = evaluations.at(-1)?.metrics ?? { loss: NaN, accuracy: NaN };
@@ -109,7 +117,7 @@ function ownScore(method: ScoredMethod, rate: number, flags: Flags): Score {
 }
 
 /** What PEFT's side is told of a method, or undefined where PEFT does not have it. */
-function peerRun(method: ScoredMethod, rate: number, { task: taskName, steps }: Flags) {
+function peerRun(method: ScoredMethod, rate: number, { task: taskName, steps }: Flags, initial?: string) {
   const { name, peft, peftOfTask, loraPlusRatio } = method;
   if (peft === undefined || !isScoredTask(taskName)) return undefined;
   const targets = targetsOf(method, taskName);
@@ -126,13 +134,23 @@ function peerRun(method: ScoredMethod, rate: number, { task: taskName, steps }: 
       ...(peft["peft_type"] === "ADALORA" && { total_step: positiveInteger("steps", steps) }),
     },
     ...(loraPlusRatio !== undefined && { loraPlusRatio }),
+    ...(initial !== undefined && { initial }),
   };
 }
 
-/** PEFT's scores by the name of the method; a text says why there is none. All methods run in one process. */
-function peerScores(methods: readonly ScoredMethod[], flags: Flags): ReadonlyMap<string, Score | string> {
+/**
+ * PEFT's scores by the name of the method; a text says why there is none. All methods run in one process.
+ * @param initialOf Where the adapter that a method starts from goes, if anywhere.
+ */
+function peerScores(
+  methods: readonly ScoredMethod[],
+  flags: Flags,
+  initialOf: (method: ScoredMethod) => string | undefined,
+): ReadonlyMap<string, Score | string> {
   const task = taskOf(flags);
-  const runs = methods.flatMap((method) => peerRun(method, rateOf(method, task) ?? NaN, flags) ?? []);
+  const runs = methods.flatMap(
+    (method) => peerRun(method, rateOf(method, task) ?? NaN, flags, initialOf(method)) ?? [],
+  );
   const folder = mkdtempSync(join(tmpdir(), "deltafit-bench-"));
   try {
     const settings = join(folder, "settings.json");
@@ -186,18 +204,39 @@ function main(): void {
     process.stdout.write(`${help}\n`);
     return;
   }
+  if (flags["same-start"] && !flags.peers)
+    throw new DeltafitError(
+      "usage-invalid",
+      "--same-start needs --peers.",
+      "PEFT makes the adapters to start from.",
+    );
   const task = taskOf(flags);
   const methods = chosenByName(scoredMethods, flags.only).filter(
     (method) => rateOf(method, task) !== undefined,
   );
-  const peers = flags.peers ? peerScores(methods, flags) : undefined;
+  const folder = mkdtempSync(join(tmpdir(), "deltafit-bench-"));
+  try {
+    printScores(methods, flags, folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param folder For the adapters that PEFT's side starts from. */
+function printScores(methods: readonly ScoredMethod[], flags: Flags, folder: string): void {
+  const task = taskOf(flags);
+  const initialOf = (method: ScoredMethod): string | undefined =>
+    flags["same-start"] && method.peft !== undefined
+      ? join(folder, String(methods.indexOf(method)))
+      : undefined;
+  const peers = flags.peers ? peerScores(methods, flags, initialOf) : undefined;
   const measure = task === "classification" ? "accuracy, loss" : "perplexity, tokens right";
   process.stdout.write(
     `| method | learning rate | parameters | deltafit: ${measure} | PEFT |\n| --- | --- | --- | --- | --- |\n`,
   );
   for (const method of methods) {
     const rate = rateOf(method, task) ?? NaN;
-    const own = ownScore(method, rate, flags);
+    const own = ownScore(method, rate, flags, initialOf(method));
     const theirs = peers?.get(method.name);
     const counts = [own, theirs].flatMap((score) => (typeof score === "object" ? [score.parameters] : []));
     const parameters = [...new Set(counts)].join(" / ");

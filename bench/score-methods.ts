@@ -69,7 +69,7 @@ const loraRows: readonly ScoredMethod[] = [
   {
     name: "LoRA+ (16)",
     learningRate: rates(5e-4, 2e-3),
-    flags: [...rank8, "--lora-plus-ratio", "16"],
+    flags: rank8,
     peft: lora,
     loraPlusRatio: 16,
   },

@@ -6,8 +6,8 @@ The file of --settings is JSON: `model` (a folder in Hugging Face layout), `task
     batches      one list of examples an update: `{"inputIds": [...], "label": 1}`, or `"labels"` at the positions of
                  their tokens with -100 where nothing is trained on
     evaluation   lists of the same kind
-    runs         `{"name", "learningRate", "configuration", "loraPlusRatio"?}`; the configuration is that of PEFT with
-                 `peft_type`
+    runs         `{"name", "learningRate", "configuration", "loraPlusRatio"?, "initial"?}`; the configuration is that
+                 of PEFT with `peft_type`; `initial` is a folder for the adapter before the first update
 
 A batch is padded on the right to its longest row, the model keeps its configured dropout, and optimiser, clipping and
 schedule are those of peft_classify.py, its initial head too.
@@ -109,6 +109,8 @@ def train(model, settings, run):
 def score(settings, run):
     started = time.perf_counter()
     model = build_model(settings, run)
+    if "initial" in run:
+        model.save_pretrained(run["initial"])
     losses = train(model, settings, run)
     return {
         "metrics": evaluate(model, settings),
