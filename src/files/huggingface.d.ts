@@ -4,7 +4,18 @@
  */
 
 declare module "@huggingface/tokenizers" {
+  export abstract class Normalizer {
+    normalize: (text: string) => string;
+  }
+  export class SequenceNormalizer extends Normalizer {
+    readonly normalizers: readonly (Normalizer | null)[];
+  }
+  export class PrecompiledNormalizer extends Normalizer {
+    readonly charsmap: unknown;
+  }
+
   export class Tokenizer {
+    readonly normalizer: Normalizer | null;
     /** Throws for kinds it does not know. */
     constructor(tokenizer: object, config: object);
     /** Ids are undefined, or null, for pieces without a token. */

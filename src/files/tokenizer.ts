@@ -3,11 +3,17 @@
  * tokens. Texts and time are bounded: the regular expressions inside a tokenizer.json are somebody else's.
  * Knows no model.
  */
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import {
+  PrecompiledNormalizer,
+  SequenceNormalizer,
+  Tokenizer as LibraryTokenizer,
+} from "@huggingface/tokenizers";
+import type { Normalizer } from "@huggingface/tokenizers";
 import { DeltafitError } from "../errors.ts";
 import { exactNormalizer, exactPreTokenizer } from "./exact-rules.ts";
 import type { LayoutItem } from "./post-processor.ts";
 import { specialTokenLayout } from "./post-processor.ts";
+import { charsmapNormalizer } from "./precompiled-charsmap.ts";
 import { quote } from "./quote.ts";
 import type { StreamDecoder } from "./stream-decoder.ts";
 import { createStreamDecoder } from "./stream-decoder.ts";
@@ -103,7 +109,8 @@ export function loadTokenizer(folder: string): Tokenizer {
 
   const assemble = (first: readonly number[], second?: readonly number[]): EncodedInput =>
     assembleInput(second === undefined ? layout.single : layout.pair, first, second ?? []);
-  const encodeBare = (text: string): number[] => encodeText(library, text, where);
+  const partsOfWords = withinWords(files.tokenizer);
+  const encodeBare = (text: string): number[] => encodeText(library, text, where, partsOfWords);
   const decode = (encoded: readonly number[], skipSpecialTokens: boolean): string => {
     const kept = encoded.filter((id) => tokens.has(id) && !(skipSpecialTokens && specialIds.has(id)));
     // By default the library tidies up English contractions, which would change the text.
@@ -151,7 +158,9 @@ function createLibraryTokenizer({ tokenizer, where }: TokenizerFiles): LibraryTo
   const onTimeout = (): Error =>
     new DeltafitError("file-invalid", `${where}: building the tokenizer took more than 60 s.`);
   try {
-    return withTimeLimit(60_000, () => new LibraryTokenizer(source, {}), onTimeout);
+    const library = withTimeLimit(60_000, () => new LibraryTokenizer(source, {}), onTimeout);
+    installCharsmaps(library, tokenizer, where);
+    return library;
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -164,7 +173,51 @@ function createLibraryTokenizer({ tokenizer, where }: TokenizerFiles): LibraryTo
   }
 }
 
-function encodeText(library: LibraryTokenizer, text: string, where: string): number[] {
+/**
+ * Puts SentencePiece's own rules in the place of what the library takes for them.
+ * @throws DeltafitError `file-invalid`.
+ */
+function installCharsmaps(library: LibraryTokenizer, { added_tokens }: TokenizerJson, where: string): void {
+  const { normalizer } = library;
+  if (normalizer === null) return;
+  // The library has normalised these while it was built, and tells nobody into what.
+  const normalized = added_tokens.filter((token) => token["normalized"] === true);
+  const before = normalized.map(({ content }) => normalizer.normalize(content));
+  const install = (part: Normalizer | null): void => {
+    if (part instanceof SequenceNormalizer) part.normalizers.forEach(install);
+    if (part instanceof PrecompiledNormalizer) part.normalize = charsmapNormalizer(part.charsmap, where);
+  };
+  install(normalizer);
+  for (const [index, { content }] of normalized.entries())
+    if (normalizer.normalize(content) !== before[index])
+      throw new DeltafitError(
+        "file-invalid",
+        `${where}: the added token ${quote(content)} is normalised by rules that it cannot be looked up by.`,
+        'Set "normalized" of that token to false.',
+      );
+}
+
+/** A character of a word, as Unicode's regular expressions have it (UTS 18, annex C). */
+const wordCharacter = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]";
+
+/** Where a token that is to be found as a word alone (`single_word`) is part of one: the library takes it all the same. */
+function withinWords({ added_tokens }: TokenizerJson): RegExp | undefined {
+  const contents = added_tokens
+    .filter((token) => token["single_word"] === true)
+    .map(({ content }) => content.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  const alternatives = contents.flatMap((content) => [
+    `(?<=${wordCharacter})${content}`,
+    `${content}(?=${wordCharacter})`,
+  ]);
+  return alternatives.length === 0 ? undefined : new RegExp(alternatives.join("|"), "u");
+}
+
+function encodeText(
+  library: LibraryTokenizer,
+  text: string,
+  where: string,
+  partsOfWords: RegExp | undefined,
+): number[] {
   const refuse = (reason: string, hint?: string, cause?: unknown): DeltafitError =>
     new DeltafitError(
       "tokenizer-mismatch",
@@ -177,6 +230,12 @@ function encodeText(library: LibraryTokenizer, text: string, where: string): num
     throw refuse(reason, "Split the text into several.");
   }
   if (/\p{Surrogate}/u.test(text)) throw refuse("it holds half of a surrogate pair, which is no character");
+  const part = partsOfWords?.exec(text) ?? partsOfWords?.exec(library.normalizer?.normalize(text) ?? text);
+  if (part)
+    throw refuse(
+      `${quote(part[0])}, a token that counts as a whole word only, is part of a longer one`,
+      'Set "single_word" of that token to false, or leave it out of the text.',
+    );
   const limitMs = Math.round(timeLimitMs(text.length));
   try {
     const { ids } = withTimeLimit(
