@@ -86,6 +86,7 @@ function wrongKind(record: DataRecord, task: Task): never {
 function causalEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
   const eosTokenId = options.eosTokenId ?? tokenizer.eosTokenId;
   const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
+  const leading = tokenizer.leadingTokenIds;
   const finish = (
     prompt: readonly number[],
     completion: readonly number[],
@@ -95,13 +96,9 @@ function causalEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
     if (eosTokenId === undefined) throw noEndToken(tokenizer);
     const inputIds = [...prompt, ...completion, ...(completion.at(-1) === eosTokenId ? [] : [eosTokenId])];
     const start = trainsOnPrompt ? 0 : prompt.length;
-    return cutCausal(
-      inputIds,
-      inputIds.map((id, position) => (position < start ? ignoredLabel : id)),
-      options.sequenceLength,
-    );
+    const labels = inputIds.map((id, position) => (position < start ? ignoredLabel : id));
+    return cutCausal({ inputIds, labels, leading: leading.length }, options.sequenceLength, tokenizer);
   };
-  const leading = tokenizer.leadingTokenIds;
   return (record) => {
     switch (record.kind) {
       case "text":
@@ -117,11 +114,8 @@ function causalEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
           return { dropped: "it has no turn of the assistant to train on" };
         }
         const { inputIds, labels } = encodeChat(tokenizer, record.messages, { tools: record.tools });
-        return cutCausal(
-          inputIds,
-          options.trainOnPrompt === true ? inputIds : labels,
-          options.sequenceLength,
-        );
+        const chosen = options.trainOnPrompt === true ? inputIds : labels;
+        return cutCausal({ inputIds, labels: chosen, leading: 0 }, options.sequenceLength, tokenizer);
       }
       default:
         return wrongKind(record, "causal-lm");
@@ -141,7 +135,7 @@ function pairEncoder(tokenizer: Tokenizer, options: EncodeOptions): Encode {
   const cut = (text: string, trailing: readonly number[]): { ids: number[]; isTruncated: boolean } => {
     const room = sequenceLength - tokenizer.addSpecialTokens([]).inputIds.length - trailing.length;
     const ids = tokenizer.encode(text, { addSpecialTokens: false });
-    const whole = [...tokenizer.addSpecialTokens(ids.slice(0, room)).inputIds, ...trailing];
+    const whole = [...tokenizer.addSpecialTokens(cutTo(room, ids, tokenizer)).inputIds, ...trailing];
     return { ids: whole, isTruncated: ids.length > room };
   };
   return (record) => {
@@ -169,16 +163,37 @@ function noEndToken(tokenizer: Tokenizer): DeltafitError {
   );
 }
 
-function cutCausal(inputIds: readonly number[], labels: readonly number[], sequenceLength: number): Outcome {
-  const cutLabels = labels.slice(0, sequenceLength);
+type TruncationSide = Pick<Tokenizer, "truncationSide">;
+
+/** At most so many of the tokens, or of their labels, from the side that the tokenizer keeps. */
+function cutTo(room: number, of: readonly number[], { truncationSide }: TruncationSide): number[] {
+  const kept = Math.max(0, Math.min(room, of.length));
+  return truncationSide === "left" ? of.slice(of.length - kept) : of.slice(0, kept);
+}
+
+/** @param example.leading Special tokens in front, which stay. */
+function cutCausal(
+  example: {
+    readonly inputIds: readonly number[];
+    readonly labels: readonly number[];
+    readonly leading: number;
+  },
+  sequenceLength: number,
+  side: TruncationSide,
+): Outcome {
+  const isTruncated = example.inputIds.length > sequenceLength;
+  const cut = (of: readonly number[]): number[] => {
+    const leading = of.slice(0, Math.min(example.leading, sequenceLength));
+    return [...leading, ...cutTo(sequenceLength - leading.length, of.slice(leading.length), side)];
+  };
+  const cutLabels = cut(example.labels);
   cutLabels[0] = ignoredLabel;
-  const isTruncated = inputIds.length > sequenceLength;
   if (cutLabels.every((label) => label === ignoredLabel)) {
     return {
       dropped: isTruncated ? "the sequence length leaves nothing to train on" : "it has nothing to train on",
     };
   }
-  return { examples: [{ inputIds: inputIds.slice(0, sequenceLength), labels: cutLabels }], isTruncated };
+  return { examples: [{ inputIds: cut(example.inputIds), labels: cutLabels }], isTruncated };
 }
 
 /**
@@ -249,7 +264,10 @@ function encodeTexts(
     second === undefined
       ? [Math.min(first.length, sequenceLength - special), 0]
       : pairLengths(first.length, secondLength, sequenceLength - special);
-  const encoded = tokenizer.addSpecialTokens(first.slice(0, keptFirst), second?.slice(0, keptSecond));
+  const encoded = tokenizer.addSpecialTokens(
+    cutTo(keptFirst, first, tokenizer),
+    second && cutTo(keptSecond, second, tokenizer),
+  );
   return { encoded, isTruncated: keptFirst + keptSecond < first.length + secondLength };
 }
 
@@ -269,7 +287,7 @@ function taggedEncoder(
       return piece.map((_, position) => (position === 0 ? label : ignoredLabel));
     });
     if (ids.length === 0) return { dropped: "it has no words" };
-    const example = withSpecialLabels(tokenizer, ids.slice(0, room), labels.slice(0, room));
+    const example = withSpecialLabels(tokenizer, cutTo(room, ids, tokenizer), cutTo(room, labels, tokenizer));
     return { examples: [example], isTruncated: ids.length > room };
   };
 }
@@ -291,7 +309,7 @@ function withSpecialLabels(
 function encodeMaskable(text: string, tokenizer: Tokenizer, sequenceLength: number): Outcome {
   const room = sequenceLength - tokenizer.addSpecialTokens([]).inputIds.length;
   const ids = tokenizer.encode(text, { addSpecialTokens: false });
-  const kept = ids.slice(0, room);
+  const kept = cutTo(room, ids, tokenizer);
   const labels = kept.map((id) => (tokenizer.isSpecialToken(id) ? ignoredLabel : id));
   if (labels.every((label) => label === ignoredLabel)) return { dropped: "it has no text" };
   return { examples: [withSpecialLabels(tokenizer, kept, labels)], isTruncated: ids.length > room };

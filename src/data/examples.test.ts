@@ -161,6 +161,55 @@ describe("classification", () => {
   });
 });
 
+describe("a tokenizer that cuts at the beginning", () => {
+  const fromLeft = (tokenizer: Tokenizer): Tokenizer => ({ ...tokenizer, truncationSide: "left" });
+  const idsOf = (
+    task: Task,
+    tokenizer: Tokenizer,
+    values: Record<string, unknown>,
+    sequenceLength: number,
+  ) => {
+    const { examples, report } = dataset(task, fromLeft(tokenizer), [values], { sequenceLength });
+    expect(report.truncated).toBe(1);
+    return shown(examples[0], tokenizer);
+  };
+
+  // The kept tokens are those of transformers 5.23 with truncation_side="left".
+  test("keeps the end of texts and of both texts of a pair, between their special tokens", () => {
+    const text = "Numbers such as quiet boats and gulls";
+    expect(idsOf("classification", wordPiece, { text, label: 0 }, 6)).toBe(
+      wordPiece
+        .encode(text)
+        .filter((_, place, all) => place === 0 || place >= all.length - 5)
+        .map((id) => wordPiece.idToToken(id))
+        .join(" "),
+    );
+    const pair = {
+      sentence1: "a quiet river",
+      sentence2: "quiet villages in the quiet of the morning",
+      label: 0,
+    };
+    const first = wordPiece.encode(pair.sentence1, { addSpecialTokens: false });
+    const second = wordPiece.encode(pair.sentence2, { addSpecialTokens: false }).slice(-5);
+    expect(idsOf("classification", wordPiece, pair, 11)).toBe(
+      wordPiece
+        .addSpecialTokens(first, second)
+        .inputIds.map((id) => wordPiece.idToToken(id))
+        .join(" "),
+    );
+  });
+
+  test("keeps the end of what is trained on, behind the tokens in front", () => {
+    const values = { prompt: "quiet river", completion: " boats" };
+    expect(idsOf("causal-lm", byteFallback, values, 4)).toBe("<s> oat* s* </s>*");
+    expect(idsOf("causal-lm", byteLevel, values, 4)).toBe("Ġb oat* s* <|endoftext|>*");
+    expect(idsOf("masked-lm", wordPiece, { text: "quiet boats quiet" }, 4)).toBe("[CLS] ##ats* quiet* [SEP]");
+    expect(
+      idsOf("token-classification", wordPiece, { tokens: ["a", "boats", "quiet"], tags: ["B", "O", "I"] }, 4),
+    ).toBe("[CLS] ##ats quiet=1 [SEP]");
+  });
+});
+
 test("of a tagged word the first piece has the label", () => {
   const values = [{ tokens: ["Fuchs", "quiet", "boatsboats"], tags: ["B", "O", "O"] }];
   const { examples, labels } = dataset("token-classification", wordPiece, values);

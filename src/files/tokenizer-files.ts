@@ -60,6 +60,7 @@ const templateListSchema = z.array(z.looseObject({ name: z.string(), template: z
 const configSchema = z.looseObject({
   ...namedTokensShape,
   model_max_length: z.number().positive().nullish(),
+  truncation_side: z.enum(["left", "right"]).nullish(),
   chat_template: z.union([z.string(), templateListSchema, z.null()]).optional(),
   added_tokens_decoder: z.record(z.string(), addedTokenSchema).nullish(),
 });
@@ -77,6 +78,7 @@ export interface TokenizerFiles {
   readonly tokens: ReadonlyMap<number, string>;
   readonly roles: ReadonlyMap<TokenRole, string>;
   readonly modelMaximumLength: number | undefined;
+  readonly truncationSide: "left" | "right";
   readonly chatTemplate: string | undefined;
   /** SHA-256 of tokenizer.json in hexadecimal. */
   readonly fingerprint: string;
@@ -108,6 +110,7 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
     roles,
     modelMaximumLength:
       maximumLength !== undefined && maximumLength < maximumLengthSentinel ? maximumLength : undefined,
+    truncationSide: config?.truncation_side ?? "right",
     chatTemplate: chatTemplateOf(config?.chat_template ?? undefined, folder),
     fingerprint: createHash("sha256").update(bytes).digest("hex"),
   };

@@ -128,6 +128,7 @@ describe("facts", () => {
       leadingTokenIds: [2],
       trailingTokenIds: [3],
       modelMaximumLength: 64,
+      truncationSide: "right",
       chatTemplate: undefined,
     });
   });

@@ -54,6 +54,8 @@ export interface Tokenizer {
   readonly trailingTokenIds: readonly number[];
   /** Tokens; undefined where the tokenizer's configuration names no real limit. */
   readonly modelMaximumLength: number | undefined;
+  /** Where a text that is too long loses tokens: at its beginning or at its end. */
+  readonly truncationSide: "left" | "right";
   /** Jinja source. */
   readonly chatTemplate: string | undefined;
   /**
@@ -134,6 +136,7 @@ export function loadTokenizer(folder: string): Tokenizer {
     leadingTokenIds: tokenIds(layout.single.slice(0, Math.max(textPosition, 0))),
     trailingTokenIds: tokenIds(layout.single.slice(textPosition + 1)),
     modelMaximumLength: files.modelMaximumLength,
+    truncationSide: files.truncationSide,
     chatTemplate: files.chatTemplate,
     encode: (text, options) =>
       (options?.addSpecialTokens ?? true) ? assemble(encodeBare(text)).inputIds : encodeBare(text),
