@@ -65,6 +65,7 @@ export async function storeMatrices(
           return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
         }),
     );
+  const outputs = new Set(factors.filter(({ isOutput }) => isOutput).map(({ stored }) => stored));
   const [byRow, byColumn] = [await scaledBy(0), await scaledBy(1)];
   const blocked = factors.flatMap(({ stored }) => inBlocks(formed.get(stored), () => source.read(stored)));
   const blockKey = blocked.length > 0 ? await source.key(blocked.map(({ name }) => name)) : "";
@@ -76,7 +77,7 @@ export async function storeMatrices(
     products(stored) {
       const [rows, columns] = [byRow.get(stored), byColumn.get(stored)];
       if (!rows && !columns) return undefined;
-      return { byRow: rows, byColumn: columns, blocks: () => blocksOf(stored) };
+      return { byRow: rows, byColumn: columns, isOutput: outputs.has(stored), blocks: () => blocksOf(stored) };
     },
     rounded,
   };

@@ -132,18 +132,20 @@ test("random weights have tables in the type that their configuration names", as
   expect(base.tableType(table)).toBe("bfloat16");
 });
 
-test("products in eight bits have every layer's matrix twice, the output's once, and not a classifier's", async () => {
+test("products in eight bits have every layer's matrix twice, and not a classifier's", async () => {
   const base = await tinyBase(scratch.path, { compute: "int8", configuration: { tie_word_embeddings: true } });
   const { products, form } = base.locate("model.embed_tokens.weight");
-  expect([form, products?.byRow?.form, products?.byColumn?.form]).toEqual([
+  expect([form, products?.byRow?.form, products?.byColumn?.form, products?.isOutput]).toEqual([
     undefined,
-    { kind: "int8", axis: 0 },
-    undefined,
-  ]);
-  const layer = base.locate(matrix).products;
-  expect([layer?.byRow?.form, layer?.byColumn?.form]).toEqual([
     { kind: "int8", axis: 0 },
     { kind: "int8", axis: 1 },
+    true,
+  ]);
+  const layer = base.locate(matrix).products;
+  expect([layer?.byRow?.form, layer?.byColumn?.form, layer?.isOutput]).toEqual([
+    { kind: "int8", axis: 0 },
+    { kind: "int8", axis: 1 },
+    false,
   ]);
   expect(base.locate("model.norm.weight").products).toBeUndefined();
   const classifier = await tinyBase(scratch.path, { compute: "int8", task: "classification" });

@@ -78,13 +78,13 @@ export function storableMatrices(
 export interface ProductMatrix extends BaseParameter {
   /** Which products: 0 for those with a scale for each row, 1 for each column. */
   readonly axes: readonly (0 | 1)[];
+  /** Of the layer that predicts tokens. */
+  readonly isOutput: boolean;
 }
 
 /**
  * The matrices that products in eight bits apply to: those of all linear layers but a classifier's, which are trained.
- * An output layer's is multiplied so forwards alone. Backwards it meets the gradient of the softmax, rows of one large
- * number and thousands of small ones that weigh as much together: rounded in steps of the large one they are lost, and
- * training goes astray.
+ * An output layer's is multiplied so backwards only where its rows are outputs: rows of the targets are looked up in it.
  */
 export function productMatrices(modules: ModuleTable): ProductMatrix[] {
   const matrices = new Map<string, ProductMatrix>();
@@ -92,7 +92,7 @@ export function productMatrices(modules: ModuleTable): ProductMatrix[] {
     const parameter = modules.parameters.get(`${path}.weight`);
     if (!parameter || (isOutput && !outputsTokens(modules, out))) continue;
     const forward = layout === "out-in" ? 0 : 1;
-    matrices.set(parameter.stored, { ...parameter, axes: isOutput ? [forward] : [0, 1] });
+    matrices.set(parameter.stored, { ...parameter, axes: isOutput && forward === 1 ? [1] : [0, 1], isOutput });
   }
   return [...matrices.values()];
 }

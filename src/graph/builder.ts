@@ -107,10 +107,11 @@ export class GraphBuilder {
   /** Inverses of square matrices [.., n, n]. */
   inverse = (x: Value): Value => this.#apply("Inverse", {}, [x]);
 
-  rowScale = (x: Value): Value => this.#apply("RowScale", {}, [x]);
-  quantizeRows = (x: Value, scale: Value): Value => this.#apply("QuantizeRows", {}, [x, scale]);
-  quantizedGemm = (x: Value, w: Value, transB: boolean): Value =>
-    this.#apply("QuantizedGemm", { transB }, [x, w]);
+  rowScale = (x: Value, zeroPoint: 0 | 128): Value => this.#apply("RowScale", { zeroPoint }, [x]);
+  quantizeRows = (x: Value, scale: Value, zeroPoint: 0 | 128): Value =>
+    this.#apply("QuantizeRows", { zeroPoint }, [x, scale]);
+  quantizedGemm = (x: Value, w: Value, attributes: OperationAttributes["QuantizedGemm"]): Value =>
+    this.#apply("QuantizedGemm", attributes, [x, w]);
   blockGemm = (x: Value, w: Value): Value => this.#apply("BlockGemm", {}, [x, w]);
 
   reshape(x: Value, shape: Shape): Value {
@@ -199,6 +200,10 @@ export class GraphBuilder {
     this.#apply("SoftmaxCrossEntropyLoss", {}, [logits, targets]);
   softmaxCrossEntropyLossGradient = (dy: Value, logits: Value, targets: Value): Value =>
     this.#apply("SoftmaxCrossEntropyLossGradient", {}, [dy, logits, targets]);
+
+  /** Logits [n, classes], int64 targets [n] -> [n, classes]. */
+  otherProbabilities = (logits: Value, targets: Value): Value =>
+    this.#apply("OtherProbabilities", {}, [logits, targets]);
 
   layerNormalization = (x: Value, scale: Value, bias: Value | undefined, epsilon: number): Value =>
     this.#apply("LayerNormalization", { epsilon }, bias ? [x, scale, bias] : [x, scale]);

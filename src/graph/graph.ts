@@ -5,7 +5,7 @@
  */
 import type { DataType } from "../tensor/tensor.ts";
 import type { Dimension, Shape } from "./dimension.ts";
-import type { WeightForm } from "./weight-form.ts";
+import type { RowRange, WeightForm } from "./weight-form.ts";
 
 /**
  * Every operation and its attributes. Names and meanings are ONNX's own wherever ONNX (or ONNX Runtime's
@@ -54,12 +54,12 @@ export interface OperationAttributes {
   /** Inverses of the square matrices of the last two axes. */
   Inverse: NoAttributes;
 
-  /** The largest magnitude of each row of a matrix / 127, and never zero: [rows, 1]. */
-  RowScale: NoAttributes;
-  /** Rows divided by their scales, rounded and moved to 0 ... 255 around 128: uint8. */
-  QuantizeRows: NoAttributes;
-  /** (x - 128) W or (x - 128) W^T for x of `QuantizeRows` and W in eight bits: float32. */
-  QuantizedGemm: { readonly transB: boolean };
+  /** The largest magnitude of each row of a matrix / (255 - zeroPoint), and never zero: [rows, 1]. */
+  RowScale: ZeroPoint;
+  /** Rows divided by their scales, rounded and moved to 0 ... 255 around the zero point: uint8. */
+  QuantizeRows: ZeroPoint;
+  /** (x - zeroPoint) W or (x - zeroPoint) W^T for x of `QuantizeRows` and W in eight bits, or some of its rows: float32. */
+  QuantizedGemm: ZeroPoint & { readonly transB: boolean; readonly rows?: RowRange };
   /** x W^T for float32 x, rounded to eight bits on the way, and W in blocks of four bits. */
   BlockGemm: NoAttributes;
 
@@ -90,6 +90,8 @@ export interface OperationAttributes {
   SoftmaxCrossEntropyLoss: NoAttributes;
   /** (softmax(logits) - one-hot(targets)) * dy per row. */
   SoftmaxCrossEntropyLossGradient: NoAttributes;
+  /** The softmax over all classes but the target's, whose own number is 0. */
+  OtherProbabilities: NoAttributes;
   /** Over the last axis; further outputs are the mean and the inverse standard deviation. */
   LayerNormalization: { readonly epsilon: number };
   /** x / rms(x) * scale over the last axis; the second output is 1 / rms(x). */
@@ -105,6 +107,11 @@ export interface OperationAttributes {
 }
 
 type NoAttributes = Readonly<Record<never, never>>;
+
+interface ZeroPoint {
+  /** What zero becomes: 128, or 0 for rows of which no number is negative. */
+  readonly zeroPoint: 0 | 128;
+}
 
 interface DistinctIndices {
   /** Whether the caller promises that no index occurs twice: scattering back is then a plain copy of rows. */

@@ -6,7 +6,7 @@ import type { DataType } from "../tensor/tensor.ts";
 import type { Dimension, DimensionValues, Shape } from "./dimension.ts";
 import type { Node, OperationAttributes, OperationName, Value, ValueType } from "./graph.ts";
 import type { GraphBuilder } from "./builder.ts";
-import type { PartName } from "./weight-form.ts";
+import type { PartName, RowRange } from "./weight-form.ts";
 
 /** The record of one operation. */
 export interface Operation<K extends OperationName> {
@@ -49,12 +49,6 @@ export type OnnxAttribute = number | string | boolean | readonly number[];
 /** An attribute ONNX types as float although its value may be integral. */
 export interface FloatAttribute {
   readonly float: number;
-}
-
-/** Rows from one up to, but not including, another. */
-export interface RowRange {
-  readonly from: number;
-  readonly to: number;
 }
 
 /** Where lowering writes to. Names are those of ONNX values. */

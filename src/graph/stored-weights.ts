@@ -6,6 +6,7 @@ import { internalError } from "../errors.ts";
 import { GraphBuilder } from "./builder.ts";
 import { graphOf, isOperation, nodesOf } from "./graph.ts";
 import type { Graph, Node, Value } from "./graph.ts";
+import { softmaxProduct } from "./softmax-product.ts";
 import type { WeightForm } from "./weight-form.ts";
 
 /** How one weight is kept. */
@@ -14,6 +15,8 @@ export interface KeptWeight {
   readonly form?: WeightForm | undefined;
   /** The products that read it in eight bits: 0 for those with a scale for each of its rows, 1 for each column. */
   readonly productAxes: readonly (0 | 1)[];
+  /** Whether products with a scale for each column read the gradient of a softmax alone: see `softmaxProduct`. */
+  readonly isOutput?: boolean | undefined;
   /** Where products of few rows read it in blocks of four bits: the extent of a block. */
   readonly blockSize?: number | undefined;
 }
@@ -78,22 +81,26 @@ function quantisedProduct(
   const { alpha, beta, transA, transB } = node.attributes;
   if (!x || !w || transA || alpha !== 1 || typeof x.shape[0] !== "string") return undefined;
   if (!isOperation(w.node, "Weight")) return undefined;
-  const { productAxes = [], blockSize } = kept.get(w.node.attributes.name) ?? {};
+  const { productAxes = [], blockSize, isOutput = false } = kept.get(w.node.attributes.name) ?? {};
   const axis = transB ? 0 : 1;
   if (!productAxes.includes(axis)) return undefined;
+  const withAddend = (product: Value) => (c ? builder.add(product, builder.scale(copyOf(c), beta)) : product);
+  if (isOutput && axis === 1) {
+    const product = softmaxProduct(builder, x, { value: w, name: w.node.attributes.name }, copyOf);
+    return product && withAddend(product);
+  }
   if (blockSize !== undefined && transB) {
     const blocks = builder.weight(w.node.attributes.name, w.shape.map(Number), {
       kind: "int4-blocks",
       blockSize,
     });
-    const own = builder.blockGemm(copyOf(x), blocks);
-    return c ? builder.add(own, builder.scale(copyOf(c), beta)) : own;
+    return withAddend(builder.blockGemm(copyOf(x), blocks));
   }
   const form: WeightForm = { kind: "int8", axis };
   const matrix = builder.weight(w.node.attributes.name, w.shape.map(Number), form);
   const rows = copyOf(x);
-  const scale = builder.rowScale(rows);
-  const product = builder.quantizedGemm(builder.quantizeRows(rows, scale), matrix, transB);
-  const scaled = builder.multiply(product, scale);
-  return c ? builder.add(scaled, builder.scale(copyOf(c), beta)) : scaled;
+  const zeroPoint = 128;
+  const scale = builder.rowScale(rows, zeroPoint);
+  const integers = builder.quantizeRows(rows, scale, zeroPoint);
+  return withAddend(builder.multiply(builder.quantizedGemm(integers, matrix, { transB, zeroPoint }), scale));
 }

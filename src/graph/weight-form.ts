@@ -33,6 +33,12 @@ export type WeightForm =
       readonly blockSize: number;
     };
 
+/** Rows from one up to, but not including, another. */
+export interface RowRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Names of a form's arrays: its numbers, and what they are multiplied by. */
 export type PartName = "values" | "scales";
 

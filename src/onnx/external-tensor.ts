@@ -1,9 +1,8 @@
 /** @file Weights in an ONNX model as external data: their element types, shapes and places in files. */
 import { internalError } from "../errors.ts";
 import { onnxDataType } from "../graph/operation.ts";
-import type { RowRange } from "../graph/operation.ts";
 import { partsOf, storedPart } from "../graph/weight-form.ts";
-import type { PartName, WeightForm, WeightPart } from "../graph/weight-form.ts";
+import type { PartName, RowRange, WeightForm, WeightPart } from "../graph/weight-form.ts";
 import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import { externalLocation } from "./schema.ts";
 import type { TensorMessage } from "./schema.ts";

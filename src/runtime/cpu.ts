@@ -32,7 +32,7 @@ async function createSession(
       const blocks = options.fewRows === true ? products?.blocks?.()?.form : undefined;
       const blockSize = blocks?.kind === "int4-blocks" ? blocks.blockSize : undefined;
       const productAxes = ([0, 1] as const).filter((axis) => productsAlong(products, axis) !== undefined);
-      return { form, productAxes, blockSize };
+      return { form, productAxes, blockSize, isOutput: products?.isOutput };
     });
     const written = await linkWeights(kept, locate, folder);
     const session = await openModel(kept, written, folder, sessionOptions(options, kept));

@@ -35,6 +35,8 @@ export interface WeightLocation extends ArrayLocation {
     | {
         readonly byRow: WeightLocation | undefined;
         readonly byColumn: WeightLocation | undefined;
+        /** Whether products by column read the gradient of a softmax alone: its large numbers need care. */
+        readonly isOutput?: boolean;
         /** In blocks of four bits with a scale each, for products of few rows; prepared when it is asked for. */
         readonly blocks?: (() => WeightLocation | undefined) | undefined;
       }

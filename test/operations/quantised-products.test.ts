@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { graphOf, nodesOf } from "../../src/graph/graph.ts";
@@ -15,7 +15,7 @@ import { overKeptWeights } from "../../src/graph/stored-weights.ts";
 import type { WeightForm } from "../../src/graph/weight-form.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
-import { float32Tensor } from "../../src/tensor/tensor.ts";
+import { float32Tensor, int64Tensor } from "../../src/tensor/tensor.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { difference } from "./harness.ts";
 
@@ -93,6 +93,83 @@ test.each(cases)("$name", async ({ axis, columns, build }) => {
   }
 });
 
+describe("the gradient of a softmax times the matrix that made the logits", () => {
+  const [classes, size] = [96, 5];
+  const rounded = roundTo(
+    { kind: "int8", axis: 1 },
+    [classes, size],
+    new TorchGenerator(6).normal(classes * size),
+  );
+  const isOutput = () => ({ productAxes: [1], isOutput: true }) as const;
+
+  function build(wide: number, change = (dlogits: Value, _builder: GraphBuilder) => dlogits) {
+    const builder = new GraphBuilder();
+    const logits = builder.input("logits", "float32", ["rows", wide]);
+    const targets = builder.input("targets", "int64", ["rows"]);
+    const dy = builder.input("dy", "float32", ["rows"]);
+    const dlogits = builder.softmaxCrossEntropyLossGradient(dy, logits, targets);
+    const addend = builder.input("c", "float32", ["rows", size]);
+    const w = builder.weight("w", [wide, size]);
+    const y = builder.gemm(change(dlogits, builder), w, { beta: 2, c: addend });
+    return graphOf([{ name: "y", value: y }]);
+  }
+
+  test("small probabilities are not lost beside the target's or each other", async () => {
+    const graph = build(classes);
+    const logits = new TorchGenerator(7).normal(3 * classes).map((value) => 3 * value);
+    // A target that is missed, one that is nearly certain, and a class that is wrong and nearly certain.
+    logits[classes + 8] = 12;
+    logits[2 * classes + 8] = 14;
+    const [targets, dy, addend] = [[3, 8, 40], [1, 1, -0.5], new TorchGenerator(8).normal(3 * size)];
+    const folder = temporaryFolder();
+    const write = (name: string, array: NodeJS.ArrayBufferView) => {
+      const file = path.join(folder, name);
+      writeFileSync(file, array);
+      return { path: file, offset: 0, byteLength: array.byteLength };
+    };
+    const arrays = arraysOf({ kind: "int8", axis: 1 }, [classes, size], () => rounded);
+    const byColumn = { ...write("values", arrays.values()), scales: write("scales", arrays.scales()) };
+    const products = { byRow: undefined, byColumn, isOutput: true };
+    const session = await cpu.createSession(graph, () => ({ ...write("w", rounded), products }), {
+      threads: 1,
+    });
+    const found = (
+      await session.run({
+        logits: float32Tensor([3, classes], logits),
+        targets: int64Tensor([3], targets),
+        dy: float32Tensor([3], Float32Array.from(dy)),
+        c: float32Tensor([3, size], addend),
+      })
+    )["y"]!;
+    await session.dispose();
+    const feeds = {
+      ...{ logits: host([3, classes], logits), targets: host([3], targets), dy: host([3], dy) },
+      ...{ c: host([3, size], addend), w: host([classes, size], rounded) },
+    };
+    const kept = overKeptWeights(graph, isOutput);
+    expect(nodesOf(kept, "QuantizedGemm")).toHaveLength(32);
+    const same = interpret(kept, feeds)["y"]!;
+    expect(difference(host([3, size], found.data as Float32Array), same)).toBeLessThan(1e-5);
+    const exact = interpret(graph, feeds)["y"]!;
+    for (const row of [0, 1, 2]) {
+      const of = ({ data }: { data: Float64Array }) =>
+        data
+          .subarray(row * size, (row + 1) * size)
+          .map((value, index) => value - 2 * (addend[row * size + index] ?? 0));
+      const error = of(same).map((value, index) => value - (of(exact)[index] ?? 0));
+      expect(Math.hypot(...error)).toBeLessThan(0.005 * Math.hypot(...of(exact)));
+    }
+  });
+
+  test("it stays as it is where something lies between, and where the classes have no equal runs", () => {
+    const scaled = build(classes, (dlogits, builder) => builder.scale(dlogits, 2));
+    for (const graph of [scaled, build(97), build(2 * 97)]) {
+      const kept = overKeptWeights(graph, isOutput);
+      expect([nodesOf(kept, "QuantizedGemm").length, nodesOf(kept, "Gemm").length]).toEqual([0, 1]);
+    }
+  });
+});
+
 test("few rows are multiplied with blocks of four bits", async () => {
   const [rows, columns, blockSize] = [12, 64, 32];
   const matrix = new TorchGenerator(3).normal(rows * columns);
@@ -149,12 +226,12 @@ test("inputs are rounded once for all products that read them, and other product
     "%0: float32[rows, 8] = Input(name="x")
     %1: float32[4, 8] = Weight(name="q")
     %2: float32[4, 8] = Weight(name="q", form={"kind":"int8","axis":0})
-    %3: float32[rows, 1] = RowScale(%0)
-    %4: uint8[rows, 8] = QuantizeRows(%0, %3)
-    %5: float32[rows, 4] = QuantizedGemm(%4, %2, transB=true)
+    %3: float32[rows, 1] = RowScale(%0, zeroPoint=128)
+    %4: uint8[rows, 8] = QuantizeRows(%0, %3, zeroPoint=128)
+    %5: float32[rows, 4] = QuantizedGemm(%4, %2, transB=true, zeroPoint=128)
     %6: float32[rows, 4] = Mul(%5, %3)
     %7: float32[4, 8] = Weight(name="k", form={"kind":"int8","axis":0})
-    %8: float32[rows, 4] = QuantizedGemm(%4, %7, transB=true)
+    %8: float32[rows, 4] = QuantizedGemm(%4, %7, transB=true, zeroPoint=128)
     %9: float32[rows, 4] = Mul(%8, %3)
     %10: float32[rows, 4] = Add(%6, %9)
     %11: float32[2, 8] = Input(name="a")

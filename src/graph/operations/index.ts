@@ -20,7 +20,7 @@ const { MatMul, Gemm } = matrix;
 const { Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows } = shaping;
 const { ReduceSum, ReduceMean, ReduceMax } = reduction;
 const { Softmax, SoftmaxGradient, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyLossGradient } = normalisation;
-const { LayerNormalization, RMSNormalization } = normalisation;
+const { OtherProbabilities, LayerNormalization, RMSNormalization } = normalisation;
 
 export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Input, Weight, Constant },
@@ -30,7 +30,7 @@ export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows },
   ...{ ReduceSum, ReduceMean, ReduceMax },
   ...{ Softmax, SoftmaxGradient, SoftmaxCrossEntropyLoss, SoftmaxCrossEntropyLossGradient },
-  ...{ LayerNormalization, RMSNormalization, RotaryEmbedding, SeededDropout },
+  ...{ OtherProbabilities, LayerNormalization, RMSNormalization, RotaryEmbedding, SeededDropout },
 };
 
 /** The record of a node's operation. */

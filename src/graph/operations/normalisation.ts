@@ -153,6 +153,39 @@ export const SoftmaxCrossEntropyLossGradient: Operation<"SoftmaxCrossEntropyLoss
   },
 };
 
+/** Below every logit, and finite. */
+const lowestLogit = -3e38;
+
+export const OtherProbabilities: Operation<"OtherProbabilities"> = {
+  infer: (inputs) =>
+    [required(inputs, 0, "OtherProbabilities")].map(({ dtype, shape }) => ({ dtype, shape })),
+  gradient() {
+    throw internalError("OtherProbabilities has no gradient.");
+  },
+  lower(node, target) {
+    const [logits, targets] = [inputOf(node, 0), inputOf(node, 1)];
+    const rowColumn: Shape = [targets.shape[0] ?? 0, 1];
+    const column = target.intermediate("targets", typed(targets, rowColumn));
+    const lowest = target.intermediate("lowest", typed(logits, rowColumn));
+    const others = target.intermediate("others", logits);
+    target.emit("Unsqueeze", [target.input(1), target.constant("int64", [1], [1])], [column]);
+    const literal = target.constant("float32", [1, 1], [lowestLogit]);
+    target.emit("Expand", [literal, target.extents(rowColumn)], [lowest]);
+    target.emit("ScatterElements", [target.input(0), column, lowest], [others], { axis: 1 });
+    target.emit("Softmax", [others], [target.output(0)], { axis: -1 });
+  },
+  interpret(_node, inputs) {
+    const [logits, targets] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
+    return [
+      mapRows(logits, (row, index) =>
+        logSoftmaxRow(row.map((logit, column) => (column === targets.data[index] ? -Infinity : logit))).map(
+          Math.exp,
+        ),
+      ),
+    ];
+  },
+};
+
 /** Whether a value is known to be one everywhere, as the gradient of a plain sum is: saves a pass over the logits. */
 function isOnes(value: Value): boolean {
   const { node } = value;

@@ -1,8 +1,9 @@
 /**
  * @file Products in whole numbers of eight bits with a scale for each row of x and each column of the product: a row of x
- * is divided by its largest magnitude / 127, so that it is rounded to 1 ... 255 around 128, and the product is multiplied
- * back. SwitchBack (Wortsman et al. 2023, "Stable and low-precision training for large-scale vision-language models")
- * trains with such products. They come into a graph when it is made ready for a runtime, and have no gradient.
+ * is divided by its largest magnitude / 127, so that it is rounded to 1 ... 255 around 128, or by its largest number / 255
+ * where none is negative, and the product is multiplied back. SwitchBack (Wortsman et al. 2023, "Stable and low-precision
+ * training for large-scale vision-language models") trains with such products. They come into a graph when it is made ready
+ * for a runtime, and have no gradient.
  */
 import { internalError } from "../../errors.ts";
 import type { Node } from "../graph.ts";
@@ -11,8 +12,6 @@ import { typed } from "../operation.ts";
 import { arrayOf, describe, inputOf, required } from "./inputs.ts";
 import { storedMatrix } from "./stored-matrix.ts";
 
-/** What zero becomes: whole numbers without a sign multiply fastest. */
-const zeroPoint = 128;
 /** Rows of zeros are divided by this. */
 const smallestScale = 1e-30;
 
@@ -27,6 +26,7 @@ export const RowScale: Operation<"RowScale"> = {
   },
   gradient: () => noGradient("RowScale"),
   lower(node, target) {
+    const { zeroPoint } = node.attributes;
     const type = { dtype: "float32", shape: node.outputs[0]?.shape ?? [] } as const;
     const [x, axes] = [target.input(0), target.constant("int64", [1], [1])];
     const [largest, smallest, negated, magnitude, scaled] = [
@@ -37,19 +37,22 @@ export const RowScale: Operation<"RowScale"> = {
       "scaled",
     ].map((hint) => target.intermediate(hint, type)) as [string, string, string, string, string];
     target.emit("ReduceMax", [x, axes], [largest]);
-    target.emit("ReduceMin", [x, axes], [smallest]);
-    target.emit("Neg", [smallest], [negated]);
-    target.emit("Max", [largest, negated], [magnitude]);
-    target.emit("Mul", [magnitude, target.constant("float32", [], [1 / 127])], [scaled]);
+    if (zeroPoint !== 0) {
+      target.emit("ReduceMin", [x, axes], [smallest]);
+      target.emit("Neg", [smallest], [negated]);
+      target.emit("Max", [largest, negated], [magnitude]);
+    }
+    const share = target.constant("float32", [], [1 / (255 - zeroPoint)]);
+    target.emit("Mul", [zeroPoint === 0 ? largest : magnitude, share], [scaled]);
     target.emit("Max", [scaled, target.constant("float32", [], [smallestScale])], [target.output(0)]);
   },
-  interpret(_node, inputs) {
+  interpret({ attributes: { zeroPoint } }, inputs) {
     const { shape, data } = arrayOf(inputs, 0);
     const [rows = 0, columns = 0] = shape;
     const scales = Float64Array.from({ length: rows }, (_, row) =>
       data
         .subarray(row * columns, (row + 1) * columns)
-        .reduce((largest, value) => Math.max(largest, Math.abs(value) / 127), smallestScale),
+        .reduce((largest, value) => Math.max(largest, Math.abs(value) / (255 - zeroPoint)), smallestScale),
     );
     return [{ shape: [rows, 1], data: scales }];
   },
@@ -63,10 +66,14 @@ export const QuantizeRows: Operation<"QuantizeRows"> = {
     const scales = target.intermediate("scales", { dtype: "float32", shape: rows });
     const zeros = target.intermediate("zeros", { dtype: "uint8", shape: rows });
     target.emit("Reshape", [target.input(1), target.constant("int64", [1], [-1])], [scales]);
-    target.emit("Expand", [target.constant("uint8", [], [zeroPoint]), target.extents(rows)], [zeros]);
+    target.emit(
+      "Expand",
+      [target.constant("uint8", [], [node.attributes.zeroPoint]), target.extents(rows)],
+      [zeros],
+    );
     target.emit("QuantizeLinear", [target.input(0), scales, zeros], [target.output(0)], { axis: 0 });
   },
-  interpret(_node, inputs) {
+  interpret({ attributes: { zeroPoint } }, inputs) {
     const [x, scales] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
     const columns = x.shape[1] ?? 0;
     const data = x.data.map((value, index) => {
@@ -83,10 +90,11 @@ function roundHalfToEven(value: number): number {
 }
 
 export const QuantizedGemm: Operation<"QuantizedGemm"> = {
-  infer(inputs, { transB }) {
+  infer(inputs, { transB, rows: range }) {
     const [x, w] = [required(inputs, 0, "QuantizedGemm"), required(inputs, 1, "QuantizedGemm")];
     const [rows, inner] = x.shape;
-    const [otherInner, columns] = transB ? [w.shape[1], w.shape[0]] : w.shape;
+    const wRows = range ? range.to - range.from : w.shape[0];
+    const [otherInner, columns] = transB ? [w.shape[1], wRows] : [wRows, w.shape[1]];
     const form = storedMatrix(w)?.form;
     if (rows === undefined || columns === undefined || inner !== otherInner || x.dtype !== "uint8")
       throw internalError(`QuantizedGemm of ${describe(x)} and ${describe(w)}: the shapes do not fit.`);
@@ -94,31 +102,34 @@ export const QuantizedGemm: Operation<"QuantizedGemm"> = {
       throw internalError(
         "QuantizedGemm needs a matrix in eight bits with a scale for each column of the product.",
       );
+    if (range && transB) throw internalError("QuantizedGemm has some rows of its matrix as columns.");
     return [{ dtype: "float32", shape: [rows, columns] }];
   },
   gradient: () => noGradient("QuantizedGemm"),
   lower(node, target) {
     const matrix = storedMatrix(inputOf(node, 1));
     if (!matrix) throw internalError("QuantizedGemm of a matrix that is not stored.");
-    const columns = matrix.shape[node.attributes.transB ? 0 : 1] ?? 0;
+    const { transB, zeroPoint, rows } = node.attributes;
+    const columns = matrix.shape[transB ? 0 : 1] ?? 0;
     const one = target.constant("float32", [], [1]);
     const inputs = [
       ...[target.input(0), one, target.constant("uint8", [], [zeroPoint])],
-      ...[target.weightPart(matrix.node, "values"), target.weightPart(matrix.node, "scales")],
+      ...[target.weightPart(matrix.node, "values", rows), target.weightPart(matrix.node, "scales")],
       target.constant("int8", [columns], new Array<number>(columns).fill(0)),
     ];
-    target.emit("QGemm", inputs, [target.output(0)], { transB: node.attributes.transB }, "com.microsoft");
+    target.emit("QGemm", inputs, [target.output(0)], { transB }, "com.microsoft");
   },
   interpret: (node, inputs) => [interpretProduct(node, inputs)],
 };
 
 function interpretProduct(
-  { attributes: { transB } }: Node<"QuantizedGemm">,
+  { attributes: { transB, zeroPoint, rows: range } }: Node<"QuantizedGemm">,
   inputs: Parameters<Operation<"QuantizedGemm">["interpret"]>[1],
 ) {
   const [x, w] = [arrayOf(inputs, 0), arrayOf(inputs, 1)];
   const [rows = 0, inner = 0] = x.shape;
   const [wRows = 0, wColumns = 0] = w.shape;
+  const firstRow = range?.from ?? 0;
   const columns = transB ? wRows : wColumns;
   const data = new Float64Array(rows * columns);
   for (let row = 0; row < rows; row++)
@@ -127,7 +138,7 @@ function interpretProduct(
       for (let k = 0; k < inner; k++)
         sum +=
           ((x.data[row * inner + k] ?? 0) - zeroPoint) *
-          (w.data[transB ? column * wColumns + k : k * wColumns + column] ?? 0);
+          (w.data[transB ? column * wColumns + k : (firstRow + k) * wColumns + column] ?? 0);
       data[row * columns + column] = sum;
     }
   return { shape: [rows, columns], data };

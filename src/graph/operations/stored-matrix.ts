@@ -7,9 +7,9 @@ import type { FourBitKind } from "../../tensor/four-bit-blocks.ts";
 import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
 import { onnxDataType } from "../operation.ts";
-import type { LoweringTarget, RowRange } from "../operation.ts";
+import type { LoweringTarget } from "../operation.ts";
 import { hasSeparateRows, partsOf } from "../weight-form.ts";
-import type { PartName, WeightForm } from "../weight-form.ts";
+import type { PartName, RowRange, WeightForm } from "../weight-form.ts";
 
 /** A matrix of the base that is kept in a form. */
 export interface StoredMatrix {
