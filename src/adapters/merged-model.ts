@@ -42,6 +42,7 @@ const copiedFiles: readonly string[] = [
   "LICENSE.txt",
   "NOTICE",
   "added_tokens.json",
+  "additional_chat_templates/tool_use.jinja",
   "bpe.codes",
   "chat_template.jinja",
   "chat_template.json",
@@ -258,7 +259,10 @@ function labelFields({ configuration, settings: { task, labelCount } }: Base): R
 
 function copyFiles({ folder }: Base, target: string): void {
   const root = hubCacheRepository(folder);
-  const present = new Set(fs.readdirSync(folder));
-  for (const name of copiedFiles)
-    if (present.has(name)) fs.copyFileSync(resolveInside(folder, name, root), path.join(target, name));
+  for (const name of copiedFiles) {
+    if (!fs.existsSync(path.join(folder, name))) continue;
+    const copy = path.join(target, name);
+    fs.mkdirSync(path.dirname(copy), { recursive: true });
+    fs.copyFileSync(resolveInside(folder, name, root), copy);
+  }
 }

@@ -67,6 +67,19 @@ describe("rendering", () => {
     ]);
   }, 20_000);
 
+  test("what has no text is refused", () => {
+    const broken = (source: string): string => failureOf(() => renderChat(source, conversation)).message;
+    expect(broken("{{ 'arguments: ' + {'zone': 1} }}")).toBe(
+      "The chat template cannot be used: it joins an object to a text; templates differ in whether arguments are objects or texts.",
+    );
+    expect(broken("{{ [1].strip() }}")).toBe(
+      "The chat template cannot be used: strip works on texts, found [1].",
+    );
+    expect(renderChat("{{ messages[0].content }}", [{ role: "user", content: "[object Map]" }])).toBe(
+      "[object Map]",
+    );
+  });
+
   test("what a template refuses is the data's fault", () => {
     const source = "{{ raise_exception('Roles must alternate') }}";
     expect(failureOf(() => renderChat(source, conversation))).toEqual({
@@ -76,6 +89,18 @@ describe("rendering", () => {
       hint: "Bring the messages into the form that the model was trained with.",
     });
   });
+});
+
+test("conversations with tools take the model's template for them", () => {
+  const withTools: Tokenizer = {
+    ...tokenizer,
+    chatTemplate: "{% for m in messages %}{{ m.content }}{% endfor %}",
+    toolChatTemplate: "{{ tools[0].name }}:{% for m in messages %}{{ m.content }}{% endfor %}",
+  };
+  const textOf = (tools?: readonly unknown[]): string =>
+    tokenizer.decode(encodeChat(withTools, conversation.slice(1, 3), { tools }).inputIds);
+  expect(textOf()).toBe("How many ships?12");
+  expect(textOf([{ name: "clock" }])).toBe("clock:How many ships?12");
 });
 
 describe("encoding", () => {

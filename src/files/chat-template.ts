@@ -5,6 +5,7 @@
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DeltafitError } from "../errors.ts";
+import { normalizeLineBreaks, pythonFunctions, rewriteForPython } from "./jinja-differences.ts";
 import { quote } from "./quote.ts";
 import { withTimeLimit } from "./time-limit.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -92,6 +93,7 @@ function createEnvironment(messages: readonly ChatMessage[], options: RenderChat
     environment.set(name, value);
     environment.set(`${name.charAt(0).toUpperCase()}${name.slice(1)}`, value);
   }
+  for (const [name, implementation] of pythonFunctions) environment.set(name, implementation);
   environment.set("range", boundedRange);
   environment.set("raise_exception", (message: unknown) => {
     throw new RaisedByTemplate(String(message));
@@ -113,9 +115,15 @@ function evaluateTemplate(
   options: RenderChatOptions,
 ): string {
   // Blocks swallow the spaces before and the line break after them: so transformers sets Jinja up.
-  const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+  const tokens = tokenize(normalizeLineBreaks(template), { lstrip_blocks: true, trim_blocks: true });
+  const program = rewriteForPython(parse(tokens));
   const { value } = new Interpreter(createEnvironment(messages, options)).run(program);
   if (typeof value !== "string") throw new Error("it gave no text");
+  // So the library writes what Python cannot join to a text.
+  if (value.includes("[object Map]") && !JSON.stringify(messages).includes("[object Map]"))
+    throw new Error(
+      "it joins an object to a text; templates differ in whether arguments are objects or texts",
+    );
   if (value.length <= maximumOutputLength) return value;
   throw new Error(`it gave ${value.length} characters, at most ${maximumOutputLength} are allowed`);
 }
@@ -208,7 +216,10 @@ function createRenderer(
   messages: readonly ChatMessage[],
   options: { readonly tools?: readonly unknown[] | undefined; readonly now?: Date },
 ): { readonly render: RenderPrefix; readonly text: string } {
-  const { chatTemplate } = tokenizer;
+  const chatTemplate =
+    options.tools === undefined
+      ? tokenizer.chatTemplate
+      : (tokenizer.toolChatTemplate ?? tokenizer.chatTemplate);
   if (chatTemplate === undefined) {
     const hint =
       "Add a chat_template.jinja to the model's folder, or bring the data into prompt and completion.";

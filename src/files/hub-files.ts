@@ -10,10 +10,16 @@ import { fileByteLength } from "./hub-cache.ts";
 import { parseWithSchema, readJsonFile } from "./json.ts";
 import { isPlainFileName } from "./paths.ts";
 import { quote } from "./quote.ts";
+import { chatTemplateFiles } from "./tokenizer-files.ts";
 import { pickleHint } from "./safetensors.ts";
 
 /** Where sentence-transformers keeps how hidden states become a vector. */
 export const poolingFolder = "1_Pooling";
+/** Folders in which files are needed, besides the repository's top. */
+export const neededFolders: readonly string[] = [
+  poolingFolder,
+  path.posix.dirname(chatTemplateFiles.tool_use),
+];
 const maximumShards = 4096;
 const pickledWeights =
   /^(?:pytorch_model|model|consolidated|adapter_model).*\.(?:bin|pt|pth|ckpt|pkl|pickle)(?:\.index\.json)?$/;
@@ -37,7 +43,7 @@ export const modelFiles: HubFileSet = {
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "chat_template.jinja",
+    ...Object.values(chatTemplateFiles),
     "modules.json",
     `${poolingFolder}/config.json`,
   ],

@@ -13,7 +13,7 @@ import {
 } from "./hub-connection.ts";
 import type { HubConnection, HubTarget, Watch } from "./hub-connection.ts";
 import { isCommit } from "./hub-cache.ts";
-import { poolingFolder } from "./hub-files.ts";
+import { neededFolders } from "./hub-files.ts";
 import { quote } from "./quote.ts";
 
 /** A page lists up to 1000 files in well under 1 MB. */
@@ -31,7 +31,7 @@ export interface HubFile {
 
 export interface HubListing {
   readonly commit: string;
-  /** The files at the repository's top and in the folder of pooling, by their paths. */
+  /** The files at the repository's top and in the folders that are needed, by their paths. */
   readonly files: ReadonlyMap<string, HubFile>;
 }
 
@@ -77,8 +77,9 @@ export async function listRepository(connection: HubConnection, target: HubTarge
         listFiles({ ...shared, repo, revision: commit, ...(path && { path }) }),
       );
     const { files, folders } = await list();
-    const pooling = folders.has(poolingFolder) ? (await list(poolingFolder)).files : [];
-    return { commit, files: new Map([...files, ...pooling]) };
+    const inside = [];
+    for (const folder of neededFolders) if (folders.has(folder)) inside.push(...(await list(folder)).files);
+    return { commit, files: new Map([...files, ...inside]) };
   } catch (error) {
     if (DeltafitError.isInstance(error)) throw error;
     throw strangeAnswerError(connection, "it is not the JSON that was asked for");

@@ -132,6 +132,18 @@ test("The pooling of a sentence encoder comes along.", async () => {
   expect(server.requests.filter(({ path: asked }) => asked.includes("/resolve/"))).toEqual([]);
 });
 
+test("A chat template for tools comes along out of its folder.", async () => {
+  const folder = temporaryFolder();
+  const files = {
+    ...smallModel.files,
+    "additional_chat_templates/tool_use.jinja": Buffer.from("tools"),
+    "additional_chat_templates/rag.jinja": Buffer.from("left on the hub"),
+  };
+  server.models.set("org/small", { ...smallModel, files });
+  const snapshot = await resolveModelFolder("org/small", optionsFor(folder));
+  expect(fs.readdirSync(path.join(snapshot, "additional_chat_templates"))).toEqual(["tool_use.jinja"]);
+});
+
 test("A moved branch gets a snapshot of its own, and unchanged files are not fetched again.", async () => {
   const folder = temporaryFolder();
   await resolveModelFolder("org/small", optionsFor(folder));

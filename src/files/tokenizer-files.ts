@@ -80,6 +80,8 @@ export interface TokenizerFiles {
   readonly modelMaximumLength: number | undefined;
   readonly truncationSide: "left" | "right";
   readonly chatTemplate: string | undefined;
+  /** The one for conversations with tools, where there is one of its own. */
+  readonly toolChatTemplate: string | undefined;
   /** SHA-256 of tokenizer.json in hexadecimal. */
   readonly fingerprint: string;
 }
@@ -111,7 +113,8 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
     modelMaximumLength:
       maximumLength !== undefined && maximumLength < maximumLengthSentinel ? maximumLength : undefined,
     truncationSide: config?.truncation_side ?? "right",
-    chatTemplate: chatTemplateOf(config?.chat_template ?? undefined, folder),
+    chatTemplate: chatTemplateOf(config?.chat_template ?? undefined, folder, "default"),
+    toolChatTemplate: chatTemplateOf(config?.chat_template ?? undefined, folder, "tool_use"),
     fingerprint: createHash("sha256").update(bytes).digest("hex"),
   };
 }
@@ -229,16 +232,21 @@ function addTokens(
   }
 }
 
-/**
- * A file of its own goes before tokenizer_config.json; of several templates the one named "default" counts.
- */
+/** Files of the templates that have names in transformers. */
+export const chatTemplateFiles = {
+  default: "chat_template.jinja",
+  tool_use: "additional_chat_templates/tool_use.jinja",
+} as const;
+
+/** A file of its own goes before tokenizer_config.json, which has one template, or several by name. */
 function chatTemplateOf(
   configured: string | z.infer<typeof templateListSchema> | undefined,
   folder: string,
+  name: keyof typeof chatTemplateFiles,
 ): string | undefined {
-  const file = "chat_template.jinja";
+  const file = chatTemplateFiles[name];
   const bytes = readOptional(folder, file, maximumConfigBytes);
   if (bytes !== undefined) return text(bytes, quote(path.join(folder, file)));
-  if (typeof configured === "string") return configured;
-  return configured?.find((entry) => entry.name === "default")?.template;
+  if (typeof configured === "string") return name === "default" ? configured : undefined;
+  return configured?.find((entry) => entry.name === name)?.template;
 }

@@ -58,6 +58,8 @@ export interface Tokenizer {
   readonly truncationSide: "left" | "right";
   /** Jinja source. */
   readonly chatTemplate: string | undefined;
+  /** For conversations with tools, where the model has a template of its own for them ("tool_use"). */
+  readonly toolChatTemplate: string | undefined;
   /**
    * The ids of a text, by default with the special tokens the tokenizer puts around it. Special tokens
    * written inside the text are recognised.
@@ -138,6 +140,7 @@ export function loadTokenizer(folder: string): Tokenizer {
     modelMaximumLength: files.modelMaximumLength,
     truncationSide: files.truncationSide,
     chatTemplate: files.chatTemplate,
+    toolChatTemplate: files.toolChatTemplate,
     encode: (text, options) =>
       (options?.addSpecialTokens ?? true) ? assemble(encodeBare(text)).inputIds : encodeBare(text),
     encodePair: (first, second) => assemble(encodeBare(first), encodeBare(second)),
