@@ -14,7 +14,7 @@ import { chatTemplateFiles } from "./tokenizer-files.ts";
 import { pickleHint } from "./safetensors.ts";
 
 /** Where sentence-transformers keeps how hidden states become a vector. */
-export const poolingFolder = "1_Pooling";
+const poolingFolder = "1_Pooling";
 /** Folders in which files are needed, besides the repository's top. */
 export const neededFolders: readonly string[] = [
   poolingFolder,
