@@ -77,6 +77,8 @@ export class GraphBuilder {
   tanh = (x: Value): Value => this.#apply("Tanh", {}, [x]);
   sigmoid = (x: Value): Value => this.#apply("Sigmoid", {}, [x]);
   erf = (x: Value): Value => this.#apply("Erf", {}, [x]);
+  hardSigmoid = (x: Value, attributes: OperationAttributes["HardSigmoid"]): Value =>
+    this.#apply("HardSigmoid", attributes, [x]);
   relu = (x: Value): Value => this.#apply("Relu", {}, [x]);
   swish = (x: Value): Value => this.#apply("Swish", {}, [x]);
   gelu = (x: Value, approximate: "none" | "tanh"): Value => this.#apply("Gelu", { approximate }, [x]);

@@ -33,6 +33,8 @@ export interface OperationAttributes {
   Tanh: NoAttributes;
   Sigmoid: NoAttributes;
   Erf: NoAttributes;
+  /** alpha * x + beta, cut to 0 ... 1. */
+  HardSigmoid: { readonly alpha: number; readonly beta: number };
   Relu: NoAttributes;
   Gelu: { readonly approximate: "none" | "tanh" };
   /** x * sigmoid(x): SiLU. */

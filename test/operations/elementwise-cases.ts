@@ -152,6 +152,12 @@ const unaryCases: readonly OperationCase[] = [
   ...unary("Tanh", (b, x) => b.tanh(x), -4, 4),
   ...unary("Sigmoid", (b, x) => b.sigmoid(x), -8, 8),
   ...unary("Erf", (b, x) => b.erf(x), -4, 4),
+  ...unary("HardSigmoid", (b, x) => b.hardSigmoid(x, { alpha: 0.5, beta: 0.25 }), -4, 4).map(
+    (operationCase) => ({
+      ...operationCase,
+      variables: [],
+    }),
+  ),
   ...unary("Relu", (b, x) => b.relu(x), 0.1, 2, ", positive"),
   ...unary("Relu", (b, x) => b.relu(x), -2, -0.1, ", negative"),
   ...unary("Gelu", (b, x) => b.gelu(x, "none"), -5, 5, ", exact"),

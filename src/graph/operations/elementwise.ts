@@ -221,6 +221,21 @@ export const Relu = unary("Relu", {
     builder.where(builder.lessOrEqual(x, builder.scalar(0)), builder.scalar(0), dy),
 });
 
+export const HardSigmoid: Operation<"HardSigmoid"> = {
+  infer: (inputs) => [required(inputs, 0, "HardSigmoid")].map(({ dtype, shape }) => ({ dtype, shape })),
+  gradient() {
+    throw internalError("HardSigmoid has no gradient.");
+  },
+  lower({ attributes: { alpha, beta } }, target) {
+    const attributes = { alpha: { float: alpha }, beta: { float: beta } };
+    target.emit("HardSigmoid", [target.input(0)], [target.output(0)], attributes);
+  },
+  interpret({ attributes: { alpha, beta } }, inputs) {
+    const { shape, data } = arrayOf(inputs, 0);
+    return [{ shape, data: data.map((x) => Math.min(1, Math.max(0, alpha * x + beta))) }];
+  },
+};
+
 /** SiLU; ONNX Runtime's fused kernel is QuickGelu with alpha 1. d/dx = s (1 + x (1 - s)) = s + x s (1 - s), s = sigmoid(x). */
 export const Swish: Operation<"Swish"> = {
   ...unary("Swish", {
@@ -240,38 +255,40 @@ export const Swish: Operation<"Swish"> = {
 const geluScale = Math.sqrt(2 / Math.PI);
 const geluCubic = 0.044715;
 
+/**
+ * (1 + tanh(u)) / 2 = p = sigmoid(v) with v = 2 u = x (a + b x^2): p + x (a + 3 b x^2) (p - p^2). Every operation is a pass
+ * over the largest arrays of a step, so that what counts is their number.
+ */
+function tanhGeluSlope(builder: GraphBuilder, x: Value): Value {
+  const squared = builder.multiply(x, x);
+  const [a, b] = [2 * geluScale, 2 * geluScale * geluCubic];
+  const timesX = (cubic: number) =>
+    builder.multiply(x, builder.add(builder.scale(squared, cubic), builder.scalar(a)));
+  const p = builder.sigmoid(timesX(b));
+  const change = builder.subtract(p, builder.multiply(p, p));
+  return builder.add(p, builder.multiply(timesX(3 * b), change));
+}
+
+/**
+ * Phi(x) + x phi(x), the normal distribution and its density. With z = x / sqrt(2), the first is (1 + erf(z)) / 2, which
+ * HardSigmoid computes in one pass and need not cut, and the second z / exp(z^2) / sqrt(pi), in fewer passes than exp(-z^2)
+ * takes.
+ */
+function geluSlope(builder: GraphBuilder, x: Value): Value {
+  const z = builder.scale(x, Math.SQRT1_2);
+  const cumulative = builder.hardSigmoid(builder.erf(z), { alpha: 0.5, beta: 0.5 });
+  const quotient = builder.divide(z, builder.exponential(builder.multiply(z, z)));
+  return builder.add(cumulative, builder.scale(quotient, 1 / Math.sqrt(Math.PI)));
+}
+
 export const Gelu: Operation<"Gelu"> = {
   infer: (inputs) => [required(inputs, 0, "Gelu")].map(({ dtype, shape }) => ({ dtype, shape })),
   gradient(rule) {
     const { builder, node } = rule;
     const dy = outputGradient(rule);
     const x = inputOf(node, 0);
-    const half = builder.scalar(0.5);
-    const squared = builder.multiply(x, x);
-    if (node.attributes.approximate === "tanh") {
-      // t = tanh(u), u = c (x + k x^3): dy/dx = (1 + t)/2 + x (1 - t^2)/2 c (1 + 3 k x^2)
-      const u = builder.multiply(
-        x,
-        builder.add(builder.scale(squared, geluScale * geluCubic), builder.scalar(geluScale)),
-      );
-      const t = builder.tanh(u);
-      const slope = builder.add(
-        builder.scale(squared, 1.5 * geluScale * geluCubic),
-        builder.scalar(0.5 * geluScale),
-      );
-      const tail = builder.multiply(
-        builder.multiply(x, slope),
-        builder.subtract(builder.scalar(1), builder.multiply(t, t)),
-      );
-      return [builder.multiply(dy, builder.add(builder.add(builder.multiply(t, half), half), tail))];
-    }
-    // Phi(x) + x phi(x), the normal distribution and its density
-    const cumulative = builder.add(builder.multiply(builder.erf(builder.scale(x, Math.SQRT1_2)), half), half);
-    const density = builder.scale(
-      builder.exponential(builder.scale(squared, -0.5)),
-      1 / Math.sqrt(2 * Math.PI),
-    );
-    return [builder.multiply(dy, builder.add(cumulative, builder.multiply(x, density)))];
+    const slope = node.attributes.approximate === "tanh" ? tanhGeluSlope(builder, x) : geluSlope(builder, x);
+    return [builder.multiply(dy, slope)];
   },
   lower(node, target) {
     target.emit("Gelu", [target.input(0)], [target.output(0)], { approximate: node.attributes.approximate });

@@ -15,7 +15,7 @@ import { QuantizedGemm, QuantizeRows, RowScale } from "./row-quantisation.ts";
 
 const { Input, Weight, Constant } = leaves;
 const { Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf } = elementwise;
-const { Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient } = elementwise;
+const { HardSigmoid, Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient } = elementwise;
 const { MatMul, Gemm } = matrix;
 const { Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows } = shaping;
 const { ReduceSum, ReduceMean, ReduceMax } = reduction;
@@ -25,7 +25,7 @@ const { OtherProbabilities, LayerNormalization, RMSNormalization } = normalisati
 export const operations: { readonly [K in OperationName]: Operation<K> } = {
   ...{ Input, Weight, Constant },
   ...{ Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Reciprocal, Cos, Sin, Tanh, Sigmoid, Erf },
-  ...{ Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient },
+  ...{ HardSigmoid, Relu, Gelu, Swish, Equal, LessOrEqual, And, Where, Cast, StopGradient },
   ...{ RowScale, QuantizeRows, QuantizedGemm, BlockGemm, MatMul, Gemm, Inverse },
   ...{ Reshape, Transpose, Concat, Slice, Pad, Expand, Range, Gather, ScatterRows },
   ...{ ReduceSum, ReduceMean, ReduceMax },
