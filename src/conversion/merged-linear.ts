@@ -40,9 +40,10 @@ export function wholeMatrices(
   const count = (a.shape[0] ?? 0) / rank;
   const part = rows / count;
   const total = out / part;
-  const places = slices ?? (count === total ? [...Array(count).keys()] : queryAndValue);
+  const isWhole = [count, part, total].every((value) => Number.isInteger(value) && value > 0);
+  const places = slices ?? (isWhole && count === total ? [...Array(count).keys()] : queryAndValue);
   const fits =
-    [count, part, total].every((value) => Number.isInteger(value) && value > 0) &&
+    isWhole &&
     places.length === count &&
     places.every((place) => place < total) &&
     (slices !== undefined || count === total || total === 3);
