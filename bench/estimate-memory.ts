@@ -67,6 +67,36 @@ const runs: readonly MeasuredRun[] = [
     size: [1, 256],
     flags: ["--targets", "all-linear", "--recompute"],
   },
+  {
+    name: "smollm2-int8-products",
+    shape: "smollm2-135m",
+    size: [4, 256],
+    flags: ["--targets", "q_proj,v_proj", "--compute", "int8"],
+  },
+  {
+    name: "gpt2-lora-dropout",
+    shape: "gpt2",
+    size: [4, 128],
+    flags: ["--targets", "c_attn", "--dropout", "0.1"],
+  },
+  {
+    name: "minilm-full",
+    shape: "minilm",
+    size: [32, 64],
+    flags: [...classification, "--method", "full"],
+  },
+  {
+    name: "smollm2-nf4",
+    shape: "smollm2-135m",
+    size: [4, 256],
+    flags: ["--targets", "all-linear", "--storage", "nf4"],
+  },
+  {
+    name: "qwen2.5-nf4-recompute",
+    shape: "qwen2.5-0.5b",
+    size: [1, 256],
+    flags: ["--targets", "all-linear", "--storage", "nf4", "--recompute"],
+  },
 ];
 
 const stepResult = z.looseObject({ peakMemoryBytes: z.number() });

@@ -2,9 +2,7 @@
  * @file How frozen matrices of a base are kept: which of them, in which form, and the arrays of a form from float32
  * numbers and back. Knows no files.
  */
-import { partsOf, storedPart } from "../graph/weight-form.ts";
 import type { WeightForm } from "../graph/weight-form.ts";
-import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
@@ -119,16 +117,6 @@ function formOf(storage: Exclude<Storage, "float32">, rowsAreOutputs: boolean): 
     case "int4":
       return { kind: "int4", axis: rowsAreOutputs ? 1 : 0, blockSize: int4GroupSize };
   }
-}
-
-/** Bytes that keeping matrices in their forms saves against float32. */
-export function savedBytes(matrices: readonly Pick<StorableMatrix, "shape" | "form">[]): number {
-  return matrices.reduce((sum, { shape, form }) => {
-    const kept = Object.values(partsOf(form, shape))
-      .map(storedPart)
-      .reduce((bytes, part) => bytes + elementCount(part.shape) * bytesPerElement[part.dtype], 0);
-    return sum + elementCount(shape) * bytesPerElement.float32 - kept;
-  }, 0);
 }
 
 /** The arrays of a matrix in a form, each made when it is asked for. */

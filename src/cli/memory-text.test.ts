@@ -23,17 +23,18 @@ test("a run that does not fit names what would", () => {
   const { code, message, hint } = memoryExceeded(bytes, 2e9, [
     { settings: { recompute: true }, totalBytes: 1.2e9 },
     { settings: { batchSize: 2, accumulate: 2 }, totalBytes: 1.54e9 },
+    { settings: { storage: "nf4" }, totalBytes: 1.6e9 },
   ]);
   expect({ code, message, hint }).toEqual({
     code: "memory-exceeded",
     message:
       "The run does not fit into memory: expected at most 2.00 GB, which are available, found about 2.25 GB.",
-    hint: "These fit: --recompute (1.20 GB); --batch-size 2 --accumulate 2 (1.54 GB). --ignore-memory starts it all the same.",
+    hint: "These fit: --recompute (1.20 GB); --batch-size 2 --accumulate 2 (1.54 GB); --storage nf4 (1.60 GB). --ignore-memory starts it all the same.",
   });
 });
 
 test("where nothing helps, the hint says what else could", () => {
   expect(memoryExceeded(bytes, 1e8, []).hint).toBe(
-    "No smaller batch or shorter row makes it fit: use a smaller model, a method that trains less, or --storage. --ignore-memory starts it all the same.",
+    "No smaller batch, shorter row or storage makes it fit: use a smaller model or a method that trains less. --ignore-memory starts it all the same.",
   );
 });

@@ -37,7 +37,7 @@ export function memoryExceeded(
   const instead =
     described.length > 0
       ? `These fit: ${described.join("; ")}.`
-      : "No smaller batch or shorter row makes it fit: use a smaller model, a method that trains less, or --storage.";
+      : "No smaller batch, shorter row or storage makes it fit: use a smaller model or a method that trains less.";
   return new DeltafitError(
     "memory-exceeded",
     `The run does not fit into memory: expected at most ${describeBytes(availableBytes)}, which are available, found about ${describeBytes(total)}.`,

@@ -29,6 +29,7 @@ const flags = {
   sequenceLength: withDefault(wholeNumber(2), group, 512, "tokens of a row"),
   accumulate: withDefault(wholeNumber(1), group, 1, "batches of an update"),
   storage: machineFlags.storage,
+  compute: machineFlags.compute,
   recompute: machineFlags.recompute,
 } satisfies FlagTable;
 

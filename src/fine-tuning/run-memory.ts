@@ -3,8 +3,8 @@
  * against what there is, with the settings that would make it fit. Asks the machine nothing.
  */
 import type { BaseShape } from "../base/base.ts";
-import { savedBytes, storableMatrices } from "../base/weight-storage.ts";
-import type { Storage } from "../base/weight-storage.ts";
+import { isSixteenBit, productMatrices, storableMatrices } from "../base/weight-storage.ts";
+import type { Compute, Storage } from "../base/weight-storage.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
 import { overKeptWeights } from "../graph/stored-weights.ts";
 import { estimateMemory, liveThroughStep } from "../memory/estimate.ts";
@@ -22,6 +22,7 @@ export interface RunShape extends Pick<BaseShape, "model" | "modules" | "setting
   /** All that is active, the nearest to the base first. */
   readonly adapters: readonly RunAdapter[];
   readonly storage: Storage;
+  readonly compute: Compute;
   readonly batchSize: number;
   /** Batches whose gradients make one update. */
   readonly accumulate: number;
@@ -62,11 +63,15 @@ function requestOf(run: RunShape): MemoryRequest {
   const trained = new Set(parameters.map(({ key }) => key));
   const kept = storableMatrices(modules, storage, run.tableType).filter(({ name }) => !trained.has(name));
   const forms = new Map(kept.map(({ stored, form }) => [stored, form]));
+  const factors = run.compute === "int8" ? productMatrices(modules) : [];
+  const productAxes = new Map(factors.map(({ stored, axes }) => [stored, axes]));
   return {
     ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
-    graph: overKeptWeights(graph, (stored) => ({ form: forms.get(stored), productAxes: [] })),
+    graph: overKeptWeights(graph, (stored) => ({
+      form: forms.get(stored),
+      productAxes: productAxes.get(stored) ?? [],
+    })),
     updates: updateGraphs(adamWDefaults, layout.size),
-    savedBytes: savedBytes(kept),
   };
 }
 
@@ -118,6 +123,7 @@ export interface SmallerSettings {
   readonly recompute?: true;
   readonly batchSize?: number;
   readonly accumulate?: number;
+  readonly storage?: Storage;
   readonly sequenceLength?: number;
 }
 
@@ -129,10 +135,13 @@ export interface SmallerRun {
 /** Most ways that are named. */
 const mostWays = 3;
 const shortestLength = 32;
+/** Storages that a user would go to, by what they lose. */
+const smallerStorages = ["int8", "nf4"] as const;
 
 /**
  * Ways in which a run would fit, each of them estimated: the layers recomputed, fewer rows at a time with as many for
- * an update, both, and at last shorter rows. The least change of each kind, none where nothing helps.
+ * an update, both, frozen matrices in fewer bits, these with all of it, and at last shorter rows. The least change of each
+ * kind, none where nothing helps.
  */
 export function smallerRuns(run: RunShape, availableBytes: number): readonly SmallerRun[] {
   const fewerRows = halvings(run.batchSize, 1).map((batchSize) => ({
@@ -142,15 +151,19 @@ export function smallerRuns(run: RunShape, availableBytes: number): readonly Sma
   const shorterRows = halvings(run.sequenceLength, shortestLength).map((sequenceLength) => ({
     sequenceLength,
   }));
-  const fewest = fewerRows.at(-1) ?? {};
-  const kinds: readonly (readonly SmallerSettings[])[] = run.recompute
-    ? [fewerRows, shorterRows, shorterRows.map((shorter) => ({ ...fewest, ...shorter }))]
-    : [
-        [{ recompute: true }],
-        fewerRows,
-        fewerRows.map((rows) => ({ recompute: true, ...rows })),
-        shorterRows.map((shorter) => ({ recompute: true, ...fewest, ...shorter })),
-      ];
+  const storages = storagesBelow(run).map((storage) => ({ storage }));
+  const least = { ...(run.recompute ? {} : { recompute: true as const }), ...fewerRows.at(-1) };
+  const smallest = { ...least, ...storages.at(-1) };
+  const kinds: readonly (readonly SmallerSettings[])[] = [
+    ...(run.recompute ? [] : [[{ recompute: true as const }]]),
+    fewerRows,
+    ...(run.recompute ? [] : [fewerRows.map((rows) => ({ recompute: true as const, ...rows }))]),
+    storages,
+    storages.map((storage) => ({ ...least, ...storage })),
+    run.recompute ? shorterRows : [],
+    shorterRows.map((shorter) => ({ ...least, ...shorter })),
+    shorterRows.map((shorter) => ({ ...smallest, ...shorter })),
+  ];
   const ways: SmallerRun[] = [];
   for (const kind of kinds) {
     const way = kind
@@ -161,6 +174,20 @@ export function smallerRuns(run: RunShape, availableBytes: number): readonly Sma
     if (way && kind.length > 1) break;
   }
   return ways;
+}
+
+/** Storages in fewer bits than a run's that the run can do with. */
+function storagesBelow({ storage, modules, tableType, adapters }: RunShape): readonly Storage[] {
+  if (storage !== "float32" && !isSixteenBit(storage)) return storage === "int8" ? ["nf4"] : [];
+  const trained = new Set(
+    adapters
+      .filter(({ trainable }) => trainable)
+      .flatMap(({ method }) => method.parameters.map(({ key }) => modules.parameters.get(key)?.stored)),
+  );
+  // A matrix in fewer bits cannot itself be trained.
+  return smallerStorages.filter((smaller) =>
+    storableMatrices(modules, smaller, tableType).every(({ stored }) => !trained.has(stored)),
+  );
 }
 
 function halvings(from: number, least: number): number[] {

@@ -42,8 +42,10 @@ export function checkMembers(trained: readonly Adapter[], frozen: readonly Adapt
   );
 }
 
-/** The values of all adapters, one after the other. */
+/** The values of all adapters, one after the other; those of a single one as they are. */
 export function joinValues(adapters: readonly Adapter[]): Float32Array {
+  const [first] = adapters;
+  if (first && adapters.length === 1) return first.values;
   const joined = new Float32Array(adapters.reduce((sum, { layout }) => sum + layout.size, 0));
   let offset = 0;
   for (const { values } of adapters) {

@@ -6,6 +6,7 @@
 import { blockCount } from "../tensor/four-bit-blocks.ts";
 import type { FourBitKind } from "../tensor/four-bit-blocks.ts";
 import { int4ScaleShape } from "../tensor/integer-groups.ts";
+import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { StoredDataType } from "../tensor/tensor.ts";
 
 /** A form other than float32 numbers in the matrix's own order. */
@@ -93,6 +94,13 @@ export function storedPart({ type, shape }: WeightPart): {
 } {
   if (type !== "int4") return { dtype: type, shape };
   return { dtype: "uint8", shape: [Math.ceil(shape.reduce((product, extent) => product * extent, 1) / 2)] };
+}
+
+/** Bytes of a matrix of a shape in a form. */
+export function formBytes(form: WeightForm, shape: readonly number[]): number {
+  return Object.values(partsOf(form, shape))
+    .map(storedPart)
+    .reduce((bytes, part) => bytes + elementCount(part.shape) * bytesPerElement[part.dtype], 0);
 }
 
 /**

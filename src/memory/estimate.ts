@@ -2,10 +2,13 @@
  * @file What a training run needs, before it runs: parameters and bytes by category, beside full fine-tuning of the
  * same model. Everything follows from the graph that will run and from its shapes.
  */
+import { nodesOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
+import { formBytes } from "../graph/weight-form.ts";
 import { full } from "../methods/full.ts";
 import type { BoundMethod, ModuleTable } from "../methods/contract.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { bytesOf } from "./buffers.ts";
 import { liveMemory } from "./live-memory.ts";
 import type { LiveBytes } from "./live-memory.ts";
 import { countParameters } from "./parameter-counts.ts";
@@ -15,7 +18,7 @@ export interface MemoryBytes {
   readonly weights: number;
   /** The flat gradient; with accumulation also the sum it is added to. */
   readonly gradients: number;
-  /** The trained vector before and after an update, the optimiser's two moments, and the initial values. */
+  /** The trained vector, the optimiser's two moments, and the initial values. */
   readonly optimizer: number;
   /** Results of the forward and backward pass that are alive at once. */
   readonly activations: number;
@@ -28,7 +31,7 @@ export interface MemoryRequest {
   readonly modules: ModuleTable;
   /** All that is trained. */
   readonly method: Pick<BoundMethod, "parameters">;
-  /** The graph that yields loss and gradient. */
+  /** The graph that yields loss and gradient, over weights as they are kept. */
   readonly graph: Graph;
   /** The graphs that apply a gradient, and the numbers of what is trained that each reads at once. */
   readonly updates: readonly { readonly graph: Graph; readonly size: number }[];
@@ -42,8 +45,6 @@ export interface MemoryRequest {
   readonly supervisedTokens?: number | undefined;
   /** Batches whose gradients make one update. */
   readonly accumulate?: number | undefined;
-  /** Bytes that the storage of frozen matrices saves against float32. */
-  readonly savedBytes?: number | undefined;
 }
 
 const float32Bytes = 4;
@@ -53,33 +54,58 @@ const processBytes = 130e6;
 /** What a node takes as an object here and in the runtime: the same steps, on graphs of 750 to 5,600 nodes. */
 const nodeBytes = 11e3;
 
-/** Vectors as long as what is trained: initial values, values before and after the update, and two moments. */
-const optimizerVectors = 5;
+/** Vectors as long as what is trained: initial values, values, and two moments. New values take the gradient's place. */
+const optimizerVectors = 4;
+/**
+ * Vectors that nothing needs any more stand until Node collects them: the values before the last update for certain, as
+ * nothing is collected while the runtime works; of short ones those of some steps, up to what V8 lets stand outside its
+ * heap (`kExternalAllocationSoftLimit`).
+ */
+const collectedVectors = 16;
+const collectedBytes = 64 * 2 ** 20;
 
 /**
  * Bytes of one training step at its largest. The runtime's memory only grows, so what the gradient took is still
  * there in the update.
  */
 export function estimateMemory(request: MemoryRequest): MemoryBytes {
-  const { modules, method, graph, updates, accumulate = 1, savedBytes = 0 } = request;
+  const { modules, method, graph, updates, accumulate = 1 } = request;
   const counts = countParameters(modules, method);
   const trained = (counts.trainableParameters + counts.headParameters) * float32Bytes;
-  const { peakBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
-  const replaced = sum(
-    method.parameters.flatMap(({ key, shape }) => (modules.parameters.has(key) ? [elementCount(shape)] : [])),
-  );
-  const updateBytes = sum(
-    updates.map((update) => liveMemory(update.graph, new Map([["size", update.size]])).peakBytes),
-  );
+  const { arenaBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
+  const updateBytes = sum(updates.map(bytesOfUpdate));
+  const unusedBytes = Math.max(trained, Math.min(collectedBytes, collectedVectors * trained));
   const process = processBytes + nodeBytes * graph.nodes.length;
   const bytes = {
-    weights: (counts.baseParameters - replaced) * float32Bytes - savedBytes,
+    weights: weightBytes(graph),
     gradients: trained * (accumulate > 1 ? 2 : 1),
     optimizer: optimizerVectors * trained,
-    activations: peakBytes - workspaceBytes,
-    workspace: workspaceBytes + updateBytes + process,
+    activations: arenaBytes - workspaceBytes,
+    workspace: workspaceBytes + updateBytes + unusedBytes + process,
   };
   return { ...bytes, total: sum(Object.values(bytes)) };
+}
+
+/** Each result is there twice: the runtime's own, and the copy that it hands out. */
+function bytesOfUpdate({ graph, size }: MemoryRequest["updates"][number]): number {
+  const dimensions = new Map([["size", size]]);
+  const results = graph.outputs.map(({ value }) => bytesOf(value, dimensions));
+  return liveMemory(graph, dimensions).arenaBytes + sum(results);
+}
+
+/** The arrays that a graph reads: a matrix that products read along both of its axes in eight bits is there twice. */
+function weightBytes(graph: Graph): number {
+  const arrays = new Map<string, number>();
+  for (const { attributes, outputs } of nodesOf(graph, "Weight"))
+    for (const output of outputs) {
+      const shape = output.shape.map(Number);
+      const { name, form } = attributes;
+      arrays.set(
+        JSON.stringify([name, form]),
+        form ? formBytes(form, shape) : float32Bytes * elementCount(shape),
+      );
+    }
+  return sum([...arrays.values()]);
 }
 
 /** What every operation of the gradient's graph finds alive, in running order. */

@@ -1,58 +1,42 @@
 /**
- * @file How much memory the values of a graph take at once: each lives from the node that makes it to the last that
- * reads it. Works on the very graph that will run, without weights and before anything is loaded.
+ * @file How much memory a run of a graph takes: the buffers of its values, what the lowering of single operations needs
+ * besides, and what the runtime's arena makes of them. Works without weights and before anything is loaded.
  */
-import { evaluateDimension } from "../graph/dimension.ts";
 import type { DimensionValues } from "../graph/dimension.ts";
 import { isOperation } from "../graph/graph.ts";
-import type { Graph, Node, OperationName, Value } from "../graph/graph.ts";
-import { decodedAtOnce } from "../graph/operations/stored-product.ts";
+import type { Graph, Node, OperationName } from "../graph/graph.ts";
+import { workspaceElements } from "../graph/operations/stored-product.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
+import { Arena } from "./arena.ts";
+import type { ArenaBlock } from "./arena.ts";
+import { bytesOf, isGiven, isView, planBuffers } from "./buffers.ts";
+import type { Buffer } from "./buffers.ts";
 
 export interface LiveMemory {
-  /** Bytes of all values that are alive where most are. */
+  /** Bytes of all buffers that are held where most are. */
   readonly peakBytes: number;
   /** Of these, what the lowering of one node adds for itself while it runs. */
   readonly workspaceBytes: number;
   /** Operation of the node that runs at the peak. */
   readonly peakOperation: OperationName | undefined;
+  /** What the arena has taken in the end: the peak, and gaps between buffers that no other fits into. */
+  readonly arenaBytes: number;
 }
 
-/** Operations whose result is another view of their first input. */
-const views: ReadonlySet<OperationName> = new Set<OperationName>(["Reshape"]);
-
-/** Operations that ONNX Runtime lets write over an input of the same size which nothing else reads. */
-const inPlace: ReadonlySet<OperationName> = new Set<OperationName>([
-  ...([
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Neg",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Tanh",
-    "Sigmoid",
-    "Erf",
-    "Relu",
-  ] as const),
-  ...(["Softmax", "ScatterRows"] as const),
-]);
-
-/** Buffers of the size of an input that an operation's lowering needs besides its output: by operation, which input and how many. */
-const workspace: Partial<Record<OperationName, { readonly input: number; readonly copies: number }>> = {
-  SoftmaxGradient: { input: 0, copies: 1 },
-  SoftmaxCrossEntropyLoss: { input: 0, copies: 1 },
-  SoftmaxCrossEntropyLossGradient: { input: 1, copies: 1 },
-  SeededDropout: { input: 0, copies: 2 },
-  ScatterRows: { input: 1, copies: 2 },
-};
+/** Buffers of the size of a value that an operation's lowering holds at once besides its output. */
+const workspace: Partial<Record<OperationName, { readonly of: number | "output"; readonly copies: number }>> =
+  {
+    SoftmaxGradient: { of: 0, copies: 2 },
+    SoftmaxCrossEntropyLoss: { of: 0, copies: 1 },
+    SoftmaxCrossEntropyLossGradient: { of: 1, copies: 1 },
+    // Scaled values, a copy that Where makes of its second choice, and the mask.
+    SeededDropout: { of: 0, copies: 2 },
+    Where: { of: "output", copies: 1 },
+  };
 
 /** What is alive while one node runs. */
 export interface LiveBytes {
-  /** Values, the node's own included. */
+  /** Buffers, the node's own included. */
   readonly bytes: number;
   /** What the lowering of the node adds for itself. */
   readonly workspaceBytes: number;
@@ -67,60 +51,53 @@ export function liveMemory(
   dimensions: DimensionValues,
   onNode?: (live: LiveBytes) => void,
 ): LiveMemory {
-  const owners = ownersOf(graph);
-  const owner = (value: Value) => owners.get(value) ?? value;
-  const bytes = (value: Value) =>
-    value.shape.reduce<number>(
-      (size, extent) => size * evaluateDimension(extent, dimensions),
-      bytesPerElement[value.dtype],
-    );
-  const lastUse = new Map<Value, Node>();
-  for (const node of graph.nodes) for (const input of node.inputs) if (input) lastUse.set(owner(input), node);
-  const kept = new Set(graph.outputs.map(({ value }) => owner(value)));
-  const used = new Set([...lastUse.keys(), ...kept]);
+  const buffers = planBuffers(graph, dimensions);
+  const [begun, ended] = [groupedBy(buffers, ({ from }) => from), groupedBy(buffers, ({ to }) => to)];
+  const arena = new Arena();
+  const blocks = new Map<Buffer, ArenaBlock>();
   let live = 0;
-  let best: LiveMemory = { peakBytes: 0, workspaceBytes: 0, peakOperation: undefined };
-  for (const node of graph.nodes) {
-    if (isGiven(node) || views.has(node.operation)) continue;
-    const dying = new Set(
-      node.inputs.flatMap((input) => {
-        const held = input && owner(input);
-        return held && lastUse.get(held) === node && !kept.has(held) && !isGiven(held.node) ? [held] : [];
-      }),
-    );
-    const made = node.outputs
-      .filter((output) => used.has(output))
-      .reduce((sum, output) => sum + bytes(output), 0);
-    const freed = [...dying].reduce((sum, value) => sum + bytes(value), 0);
-    const [output] = node.outputs;
-    // The runtime gives every output of a graph a buffer of its own.
-    const overwritten =
-      inPlace.has(node.operation) &&
-      output &&
-      !kept.has(output) &&
-      [...dying].some((value) => bytes(value) === bytes(output));
-    const extra = workspace[node.operation];
-    const extraInput = extra && node.inputs[extra.input];
-    const decodedBytes = isOperation(node, "Gemm") ? decodedAtOnce(node) * bytesPerElement.float32 : 0;
-    const workspaceBytes = decodedBytes + (extra && extraInput ? extra.copies * bytes(extraInput) : 0);
-    const peakBytes = live + (overwritten ? 0 : made) + workspaceBytes;
-    onNode?.({ bytes: peakBytes - workspaceBytes, workspaceBytes });
-    if (peakBytes > best.peakBytes) best = { peakBytes, workspaceBytes, peakOperation: node.operation };
-    live += made - freed;
+  let best = { peakBytes: 0, workspaceBytes: 0, peakOperation: undefined as OperationName | undefined };
+  for (const [index, node] of graph.nodes.entries()) {
+    if (isGiven(node)) continue;
+    for (const buffer of begun.get(index) ?? []) {
+      blocks.set(buffer, arena.allocate(buffer.bytes));
+      live += buffer.bytes;
+    }
+    if (!isView(node)) {
+      const workspaceBytes = workspaceOf(node, dimensions);
+      if (workspaceBytes > 0) arena.release(arena.allocate(workspaceBytes));
+      onNode?.({ bytes: live, workspaceBytes });
+      const peakBytes = live + workspaceBytes;
+      if (peakBytes > best.peakBytes) best = { peakBytes, workspaceBytes, peakOperation: node.operation };
+    }
+    for (const buffer of ended.get(index) ?? []) {
+      const block = blocks.get(buffer);
+      if (block) arena.release(block);
+      live -= buffer.bytes;
+    }
   }
-  return best;
+  return { ...best, arenaBytes: arena.touchedBytes };
 }
 
-/** The value whose buffer each view shares. */
-function ownersOf(graph: Graph): ReadonlyMap<Value, Value> {
-  const owners = new Map<Value, Value>();
-  for (const node of graph.nodes) {
+function workspaceOf(node: Node, dimensions: DimensionValues): number {
+  if (isOperation(node, "Gemm")) {
+    const { fixed, results } = workspaceElements(node);
     const [output] = node.outputs;
-    const [input] = node.inputs;
-    if (output && input && views.has(node.operation)) owners.set(output, owners.get(input) ?? input);
+    return fixed * bytesPerElement.float32 + (output ? results * bytesOf(output, dimensions) : 0);
   }
-  return owners;
+  if (isOperation(node, "ScatterRows")) {
+    // Zeros that rows are copied into; or an index of eight bytes for each element that is added.
+    const { distinct } = node.attributes;
+    const value = distinct ? node.outputs[0] : node.inputs[1];
+    return value ? bytesOf(value, dimensions) * (distinct ? 1 : 2) : 0;
+  }
+  const extra = workspace[node.operation];
+  const value = extra && (extra.of === "output" ? node.outputs[0] : node.inputs[extra.of]);
+  return extra && value ? extra.copies * bytesOf(value, dimensions) : 0;
 }
 
-const isGiven = (node: Node) =>
-  isOperation(node, "Input") || isOperation(node, "Weight") || isOperation(node, "Constant");
+function groupedBy(buffers: readonly Buffer[], index: (buffer: Buffer) => number) {
+  const groups = new Map<number, Buffer[]>();
+  for (const buffer of buffers) groups.set(index(buffer), [...(groups.get(index(buffer)) ?? []), buffer]);
+  return groups;
+}

@@ -172,7 +172,8 @@ export class AdamW {
 
   /**
    * One update. Gives new parameters and changes `state`; where the norm is no finite number, nothing changes.
-   * @param gradient of the summed loss.
+   * @param gradient of the summed loss. Spent: the new parameters take its place slice by slice, so that an update needs
+   * no vector of its own.
    * @param count what the sum is divided by.
    */
   async update(
@@ -193,7 +194,7 @@ export class AdamW {
     const secondCorrection = number(Math.sqrt(1 - betas[1] ** step));
     const stepSize = (rate: number) => (rate * learningRate) / firstCorrection;
     const decayFactor = (rate: number, decay: number) => 1 - learningRate * rate * weightDecay * decay;
-    const updated = new Float32Array(size);
+    const updated = gradient;
     const used = this.#showsGradient ? new Float32Array(size) : undefined;
     for (const [from, to] of this.#slices(size)) {
       const slice = (data: Float32Array) => float32Tensor([to - from], data.subarray(from, to));

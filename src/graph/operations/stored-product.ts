@@ -9,14 +9,27 @@ import { inputOf } from "./inputs.ts";
 import { lowerStoredValue, rowBlocks, rowsAtOnce, storedMatrix } from "./stored-matrix.ts";
 import type { StoredMatrix } from "./stored-matrix.ts";
 
-/** Float32 numbers that are there of a product's stored matrices while it is computed. */
-export function decodedAtOnce({ inputs }: Node<"Gemm">): number {
-  const sizes = [inputs[0], inputs[1]].map((value, index) => {
+/** What a product with stored matrices holds besides its inputs and its output. */
+export interface ProductWorkspace {
+  /** Float32 numbers of decoded matrices. */
+  readonly fixed: number;
+  /** Copies of the product, where it is put together from parts. */
+  readonly results: number;
+}
+
+/**
+ * The operation that decodes four bits of bitsandbytes' kinds decodes into a buffer of its own and multiplies that by
+ * one: their numbers are there twice.
+ */
+export function workspaceElements(node: Node<"Gemm">): ProductWorkspace {
+  const sizes = [node.inputs[0], node.inputs[1]].map((value, index) => {
     const matrix = storedMatrix(value);
     const [rows = 0, columns = 0] = matrix?.shape ?? [];
-    return (index === 1 && matrix ? rowsAtOnce(matrix) : rows) * columns;
+    const copies = matrix?.form.kind === "nf4" || matrix?.form.kind === "fp4" ? 2 : 1;
+    return copies * (index === 1 && matrix ? rowsAtOnce(matrix) : rows) * columns;
   });
-  return sizes.reduce((sum, size) => sum + size, 0);
+  const isPutTogether = blocksOf(node) !== undefined;
+  return { fixed: sizes.reduce((sum, size) => sum + size, 0), results: isPutTogether ? 1 : 0 };
 }
 
 /** The names of the matrices that some product of the graph reads in blocks. */
