@@ -58,10 +58,10 @@ const nodeBytes = 11e3;
 const optimizerVectors = 4;
 /**
  * Vectors that nothing needs any more stand until Node collects them: the values before the last update for certain, as
- * nothing is collected while the runtime works; of short ones those of some steps, up to what V8 lets stand outside its
- * heap (`kExternalAllocationSoftLimit`).
+ * nothing is collected while the runtime works, and results of some steps, up to what V8 lets stand outside its heap
+ * (`kExternalAllocationSoftLimit`).
  */
-const collectedVectors = 16;
+const collectedVectors = 15;
 const collectedBytes = 64 * 2 ** 20;
 
 /**
@@ -74,7 +74,7 @@ export function estimateMemory(request: MemoryRequest): MemoryBytes {
   const trained = (counts.trainableParameters + counts.headParameters) * float32Bytes;
   const { arenaBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
   const updateBytes = sum(updates.map(bytesOfUpdate));
-  const unusedBytes = Math.max(trained, Math.min(collectedBytes, collectedVectors * trained));
+  const unusedBytes = trained + Math.min(collectedBytes, collectedVectors * trained);
   const process = processBytes + nodeBytes * graph.nodes.length;
   const bytes = {
     weights: weightBytes(graph),
