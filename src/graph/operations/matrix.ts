@@ -6,7 +6,7 @@ import type { HostArray, LoweringTarget, Operation } from "../operation.ts";
 import { arrayOf, describe, inputOf, outputGradient, required } from "./inputs.ts";
 import { broadcastTo } from "./elementwise.ts";
 import { lowerInBlocks } from "./stored-product.ts";
-import { lowerStoredValue, storedMatrix } from "./stored-matrix.ts";
+import { lowerFourBitProduct, lowerStoredValue, storedMatrix } from "./stored-matrix.ts";
 
 /** Plain product of one pair of matrices, read through strides so that transposes need no copy. */
 function product(
@@ -124,7 +124,7 @@ export const Gemm: Operation<"Gemm"> = {
     ];
   },
   lower(node, target) {
-    if (lowerInBlocks(node, target)) return;
+    if (lowerInBlocks(node, target) || lowerFourBitProduct(node, target)) return;
     const { alpha, beta, transA, transB } = node.attributes;
     const [inner] = transA ? inputOf(node, 0).shape : inputOf(node, 0).shape.slice(1);
     // ONNX Runtime forgets beta where the inner extent is zero, as it can be with rows counted at run time.

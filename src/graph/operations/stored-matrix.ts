@@ -109,6 +109,36 @@ function lowerAfter(
 }
 
 /**
+ * Writes x W^T for a matrix in these four bits as the runtime's own product, which decodes the matrix and waits for x by
+ * itself; false, and nothing, for any other product.
+ */
+export function lowerFourBitProduct(node: Node<"Gemm">, target: LoweringTarget): boolean {
+  const [x, w, c] = node.inputs;
+  const [matrix, { alpha, transA, transB }] = [storedMatrix(w), node.attributes];
+  if (!matrix || storedMatrix(x) || c || alpha !== 1 || transA || !transB) return false;
+  const { form, shape } = matrix;
+  if (form.kind !== "nf4" && form.kind !== "fp4") return false;
+  const [rows = 0, columns = 0] = shape;
+  const parts = [target.weightPart(matrix.node, "values"), target.weightPart(matrix.node, "scales")];
+  emitFourBitProduct(target, form, [columns, rows], [target.input(0), ...parts], target.output(0));
+  return true;
+}
+
+function emitFourBitProduct(
+  target: LoweringTarget,
+  { kind, blockSize }: { readonly kind: FourBitKind; readonly blockSize: number },
+  [K, N]: readonly [inner: number, columns: number],
+  inputs: readonly string[],
+  output: string,
+): void {
+  const attributes = {
+    ...{ K, N, block_size: blockSize, quant_type: kind === "fp4" ? 0 : 1 },
+    ...{ training_mode: 1, transB: 1 },
+  };
+  target.emit("MatMulBnb4", inputs, [output], attributes, "com.microsoft");
+}
+
+/**
  * ONNX Runtime has no operation that only decodes these four bits, but a product that decodes first: [[1]] times the
  * matrix as one column is the matrix. (Its product of x with the matrix itself is wrong in the direction of the backward
  * pass: with `transB` 0 the kernel for the CPU still reads the matrix transposed.)
@@ -116,18 +146,14 @@ function lowerAfter(
 function lowerFourBit(
   target: LoweringTarget,
   { shape }: StoredMatrix,
-  { kind, blockSize }: { readonly kind: FourBitKind; readonly blockSize: number },
+  form: { readonly kind: FourBitKind; readonly blockSize: number },
   parts: readonly [values: string, scales: string],
   output: string,
 ): void {
   const count = shape.reduce((product, extent) => product * extent, 1);
   const row = target.intermediate("row", { dtype: "float32", shape: [1, count] });
   const inputs = [target.constant("float32", [1, 1], [1]), ...parts];
-  const attributes = {
-    ...{ K: 1, N: count, block_size: blockSize, quant_type: kind === "fp4" ? 0 : 1 },
-    ...{ training_mode: 1, transB: 1 },
-  };
-  target.emit("MatMulBnb4", inputs, [row], attributes, "com.microsoft");
+  emitFourBitProduct(target, form, [1, count], inputs, row);
   target.emit("Reshape", [row, target.constant("int64", [shape.length], shape)], [output]);
 }
 
