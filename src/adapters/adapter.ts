@@ -74,7 +74,10 @@ export function createAdapter<Type extends MethodType>(options: CreateAdapterOpt
   return withValues(adapter, values);
 }
 
-/** A new adapter fitted to a base's shapes, without values: what is trained follows from it. */
+/**
+ * A new adapter fitted to a base's shapes, without values: what is trained follows from it.
+ * @throws DeltafitError as `createAdapter`.
+ */
 export function bindNewAdapter<Type extends MethodType>({
   base,
   type,
@@ -86,7 +89,9 @@ export function bindNewAdapter<Type extends MethodType>({
 }): BoundAdapter<Type> {
   const entry: MethodEntry<MethodConfigurations[Type]> = methodTable[type];
   const whole = entry.withSavedModules(configuration, trainsHead ? trainedWithAdapter(base) : []);
-  return bindAdapter(base, { name, type, configuration: whole, extraConfiguration: {} });
+  const bound = bindAdapter<Type>(base, { name, type, configuration: whole, extraConfiguration: {} });
+  entry.method.checkNew?.(whole, base.modules);
+  return bound;
 }
 
 /** An adapter without its values. */

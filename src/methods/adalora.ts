@@ -11,6 +11,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/graph.ts";
 import type { LinearSite } from "../models/forward.ts";
 import type { BoundMethod, Method, MethodUse, ParameterSpec, Settled, SettleSource } from "./contract.ts";
+import { checkHighestRank } from "./highest-rank.ts";
 import { normal, zeros } from "./initial.ts";
 import { addedToWeight, linearSites } from "./linear-sites.ts";
 import { allocations, dropped, rankAllocation } from "./rank-allocation.ts";
@@ -116,6 +117,21 @@ export const adalora: Method<AdaloraConfiguration> = {
         ...saved.merge,
       ],
     };
+  },
+  checkNew(configuration, modules) {
+    const { initialRank, rank } = configuration;
+    const linears = [...linearSites(configuration, modules).values()];
+    checkHighestRank(
+      "AdaLoRA",
+      linears.map(({ path, in: from, out }) => ({ path, in: from, out, rank: initialRank })),
+      "initial rank",
+    );
+    if (rank > initialRank)
+      throw new DeltafitError(
+        "config-invalid",
+        `AdaLoRA: the rank is ${rank}, and the initial rank, from which it is chosen, is ${initialRank}.`,
+        `Choose a rank of at most ${initialRank}, or a higher initial rank.`,
+      );
   },
   settle: (configuration, source) => settle(configuration, source),
 };

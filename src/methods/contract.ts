@@ -223,6 +223,11 @@ export interface Method<Configuration> {
    * @throws DeltafitError `target-unmatched` or `method-unsupported`, before anything is loaded.
    */
   bind(configuration: Configuration, modules: ModuleTable): BoundMethod;
+  /**
+   * Refuses what an adapter that exists may have and a new one may not, such as a rank above its matrix's own.
+   * @throws DeltafitError `config-invalid`, before anything is loaded.
+   */
+  checkNew?(configuration: Configuration, modules: ModuleTable): void;
   /** The adapter to keep after training, where its rule has made another one of it. */
   settle?(configuration: Configuration, source: SettleSource): Settled<Configuration> | undefined;
   /** The configuration under which a file's adapter is bound, where files keep less than what is trained. */

@@ -7,7 +7,8 @@
 import type { Value } from "../graph/graph.ts";
 import type { Method, MethodUse } from "./contract.ts";
 import { kaimingUniform, zeros } from "./initial.ts";
-import { bindLycoris, lycorisDefaults } from "./lycoris.ts";
+import { checkHighestRank } from "./highest-rank.ts";
+import { bindLycoris, lycorisDefaults, lycorisSites } from "./lycoris.ts";
 import type { LycorisConfiguration, LycorisSite } from "./lycoris.ts";
 
 export interface LohaConfiguration extends LycorisConfiguration {
@@ -45,6 +46,18 @@ export const loha: Method<LohaConfiguration> = {
       apply: (use, site, x) => use.builder.gemm(x, changeOf(use, site), { transB: true }),
       change: changeOf,
     }),
+  // Each of the two products is of low rank; the rank of the change is at most the square of it.
+  checkNew: (configuration, modules) => {
+    checkHighestRank(
+      "LoHa",
+      lycorisSites(configuration, modules).map(({ linear: { path, in: from, out }, rank }) => ({
+        path,
+        in: from,
+        out,
+        rank,
+      })),
+    );
+  },
 };
 
 function changeOf(

@@ -10,6 +10,7 @@ import type { EmbeddingSite, LinearSite } from "../models/forward.ts";
 import type { LoraSite } from "./lora-site.ts";
 import { baseChangesOf, checkStart, lowRankSpecs, startsAsPart } from "./lora/start.ts";
 import type { LoraStartSettings } from "./lora/start.ts";
+import { checkHighestRank } from "./highest-rank.ts";
 import { checkFrozenStart, frozenStarts } from "./lora/frozen.ts";
 import { byModule, checkSlices, downOf, onWholeModules, upOf, wholeModules } from "./lora/slices.ts";
 import type { ModuleSites } from "./lora/slices.ts";
@@ -118,6 +119,9 @@ export const lora: Method<LoraConfiguration> = {
         ...saved.merge,
       ],
     };
+  },
+  checkNew: (configuration, modules) => {
+    checkHighestRank("LoRA", [...loraSites(configuration, modules).values()]);
   },
   // Files hold A like B, and whole layers: of an adapter that is trained no further it makes no difference.
   condense: (configuration, modules) => ({

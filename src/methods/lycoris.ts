@@ -58,9 +58,7 @@ export function bindLycoris(
   { name, specs, apply, change }: LycorisMethod,
 ): BoundMethod {
   checkSettings(name, configuration);
-  const sites = new Map(
-    [...linearSites(configuration, modules)].map(([path, linear]) => [path, siteOf(linear, configuration)]),
-  );
+  const sites = new Map(lycorisSites(configuration, modules).map((site) => [site.linear.path, site]));
   const { modulesToSave = [] } = configuration;
   const saved = savedModules({ modulesToSave, bias: "none", adapted: [...sites.keys()] }, modules);
   return {
@@ -80,6 +78,11 @@ export function bindLycoris(
       ...saved.merge,
     ],
   };
+}
+
+/** The targeted layers, in the order of the forward pass. @throws DeltafitError `target-unmatched`. */
+export function lycorisSites(configuration: LycorisConfiguration, modules: ModuleTable): LycorisSite[] {
+  return [...linearSites(configuration, modules).values()].map((linear) => siteOf(linear, configuration));
 }
 
 function siteOf(linear: LinearSite, configuration: LycorisConfiguration): LycorisSite {

@@ -114,6 +114,20 @@ export const oft: Method<OftConfiguration> = {
       ],
     };
   },
+  checkNew(configuration, modules) {
+    const { blockSize } = configuration;
+    if (blockSize === undefined) return;
+    const widths = matchTargets(configuration, modules, oftKinds).map(
+      (path) => [path, widthOf(path, modules)] as const,
+    );
+    const first = widths.find(([, width]) => width < blockSize);
+    if (first === undefined) return;
+    throw new DeltafitError(
+      "config-invalid",
+      `OFT: blocks of ${blockSize} are wider than the width ${first[1]} of "${first[0]}".`,
+      `Choose blocks of at most ${Math.min(...widths.map(([, width]) => width))}.`,
+    );
+  },
 };
 
 function checkSettings(configuration: OftConfiguration): void {
@@ -142,7 +156,7 @@ function checkSettings(configuration: OftConfiguration): void {
 
 function siteOf(path: string, configuration: OftConfiguration, modules: ModuleTable): OftSite {
   const linear = modules.linears.get(path);
-  const width = linear?.in ?? modules.embeddings.get(path)?.size ?? 0;
+  const width = widthOf(path, modules);
   const { blockCount, blockSize = oftDefaultBlockSize, sharedBlocks } = configuration;
   const extent =
     blockCount === undefined ? nearestDivisor(width, blockSize) : width / nearestDivisor(width, blockCount);
@@ -159,6 +173,11 @@ function siteOf(path: string, configuration: OftConfiguration, modules: ModuleTa
     extent,
     rotations: sharedBlocks ? 1 : blocks,
   };
+}
+
+/** Width of what is rotated at a module. */
+function widthOf(path: string, modules: ModuleTable): number {
+  return modules.linears.get(path)?.in ?? modules.embeddings.get(path)?.size ?? 0;
 }
 
 /** The divisor of a width nearest to a number, the lower one of two equally near. */

@@ -9,6 +9,7 @@ import { DeltafitError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { LinearSite } from "../models/forward.ts";
 import type { BoundMethod, ForwardHooks, Method, MethodUse, ParameterSpec } from "./contract.ts";
+import { checkHighestRank } from "./highest-rank.ts";
 import { normal } from "./initial.ts";
 import { addedToWeight, linearSites } from "./linear-sites.ts";
 import { savedModules } from "./saved-modules.ts";
@@ -79,6 +80,13 @@ export const vblora: Method<VbloraConfiguration> = {
         ...saved.merge,
       ],
     };
+  },
+  checkNew(configuration, modules) {
+    const linears = [...linearSites(configuration, modules).values()];
+    checkHighestRank(
+      "VB-LoRA",
+      linears.map(({ path, in: from, out }) => ({ path, in: from, out, rank: configuration.rank })),
+    );
   },
 };
 

@@ -122,8 +122,8 @@ describe("what cannot start", () => {
     expect(refusal({ rank: 9, initialWeights: "pissa" })).toEqual({
       code: "method-unsupported",
       message:
-        'LoRA: "model.layers.0.self_attn.q_proj" cannot start as "pissa": the rank is 9, and its matrix has no more than 8.',
-      hint: "Choose a smaller rank.",
+        'LoRA: "model.layers.0.self_attn.q_proj" cannot start as "pissa": the rank is 9, and its matrix [8, 8] has no more than 8.',
+      hint: "Choose a rank of at most 8.",
     });
   });
 

@@ -93,7 +93,11 @@ export function checkStart(
     if (!changesBase(settings)) continue;
     const most = Math.min(site.in, site.out);
     if (rank > most)
-      refuse(site, `the rank is ${rank}, and its matrix has no more than ${most}`, "Choose a smaller rank.");
+      refuse(
+        site,
+        `the rank is ${rank}, and its matrix [${site.out}, ${site.in}] has no more than ${most}`,
+        `Choose a rank of at most ${most}.`,
+      );
     const tied = linears.get(site.path)?.tiedWeight;
     if (tied !== undefined)
       refuse(
