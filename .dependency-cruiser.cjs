@@ -50,6 +50,7 @@ const sharedMethodFiles = [
   // Parts that several methods are made of.
   "constants",
   "initial",
+  "highest-rank",
   "linear-sites",
   "lora-site",
   "lycoris",
