@@ -2,7 +2,9 @@
  * @file How frozen matrices of a base are kept: which of them, in which form, and the arrays of a form from float32
  * numbers and back. Knows no files.
  */
+import { formBytes } from "../graph/weight-form.ts";
 import type { WeightForm } from "../graph/weight-form.ts";
+import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
@@ -117,6 +119,25 @@ function formOf(storage: Exclude<Storage, "float32">, rowsAreOutputs: boolean): 
     case "int4":
       return { kind: "int4", axis: rowsAreOutputs ? 1 : 0, blockSize: int4GroupSize };
   }
+}
+
+/** Bytes of a model's parameters where nothing is trained: each once, as the storage keeps it, or as forward products read it. */
+export function keptBytes(
+  modules: ModuleTable,
+  storage: Storage,
+  compute: Compute,
+  tableType?: (stored: string) => SixteenBitType | undefined,
+): number {
+  const forms = new Map<string, WeightForm>();
+  for (const { stored, form } of storableMatrices(modules, storage, tableType)) forms.set(stored, form);
+  if (compute === "int8")
+    for (const { stored, axes } of productMatrices(modules)) forms.set(stored, { kind: "int8", axis: axes[0] ?? 0 });
+  const bytes = new Map<string, number>();
+  for (const { stored, shape } of modules.parameters.values()) {
+    const form = forms.get(stored);
+    bytes.set(stored, form ? formBytes(form, shape) : elementCount(shape) * bytesPerElement.float32);
+  }
+  return [...bytes.values()].reduce((sum, size) => sum + size, 0);
 }
 
 /** The arrays of a matrix in a form, each made when it is asked for. */

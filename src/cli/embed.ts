@@ -13,7 +13,7 @@ import type { FlagTable, FlagValues } from "./flags.ts";
 import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
 import type { AdapterGroup } from "./model.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
-import { adapterFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
+import { adapterFlags, memoryFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 const group = "Texts (one of them):";
@@ -35,6 +35,7 @@ const flags = {
   batchSize: withDefault(wholeNumber(1), "Data:", 8, "rows of a batch"),
   sequenceLength: optional(wholeNumber(1), "Data:", "longest row in tokens", "512, or what the model can"),
   ...storageFlags,
+  ...memoryFlags,
   ...threadFlags,
 } satisfies FlagTable;
 

@@ -17,7 +17,7 @@ import type { FlagTable, FlagValues } from "./flags.ts";
 import { openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
 import { messagesSchema, readPromptRows } from "./prompt-rows.ts";
 import type { PromptRow } from "./prompt-rows.ts";
-import { adapterFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
+import { adapterFlags, memoryFlags, modelFlags, storageFlags, threadFlags } from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 const promptGroup = "Prompt (one of them):";
@@ -58,6 +58,7 @@ const flags = {
   stop: optional(texts("TEXT"), endGroup, "end before this text; may be repeated"),
   stream: switched("Output:", "print the text as it comes"),
   ...storageFlags,
+  ...memoryFlags,
   ...threadFlags,
 } satisfies FlagTable;
 

@@ -22,11 +22,15 @@ export function describeEstimate(bytes: MemoryBytes, availableBytes: number): st
   ];
 }
 
-/** A run that would not fit, with what would. */
+/**
+ * A run that would not fit, with what would.
+ * @param otherwise What is said where nothing would.
+ */
 export function memoryExceeded(
-  { total }: MemoryBytes,
+  { total }: Pick<MemoryBytes, "total">,
   availableBytes: number,
   ways: readonly SmallerRun[],
+  otherwise = "No smaller batch, shorter row or storage makes it fit: use a smaller model or a method that trains less.",
 ): DeltafitError {
   const described = ways.map(({ settings, totalBytes }) => {
     const flags = Object.entries(settings).map(([name, value]) =>
@@ -34,10 +38,7 @@ export function memoryExceeded(
     );
     return `${flags.join(" ")} (${describeBytes(totalBytes)})`;
   });
-  const instead =
-    described.length > 0
-      ? `These fit: ${described.join("; ")}.`
-      : "No smaller batch, shorter row or storage makes it fit: use a smaller model or a method that trains less.";
+  const instead = described.length > 0 ? `These fit: ${described.join("; ")}.` : otherwise;
   return new DeltafitError(
     "memory-exceeded",
     `The run does not fit into memory: expected at most ${describeBytes(availableBytes)}, which are available, found about ${describeBytes(total)}.`,

@@ -4,7 +4,7 @@ import { inspectAdapter } from "../adapters/inspect.ts";
 import { loadAdapters, readStack } from "../adapters/stack.ts";
 import type { StackEntry } from "../adapters/stack.ts";
 import type { Adapter } from "../adapters/adapter.ts";
-import { openBase, readConfiguration } from "../base/base.ts";
+import { openBase, readConfiguration, shapeOf } from "../base/base.ts";
 import type { Base, OpenBaseOptions } from "../base/base.ts";
 import { resolveAdapterFolder, resolveModelFolder } from "../files/hub.ts";
 import type { HubOptions } from "../files/hub.ts";
@@ -13,9 +13,11 @@ import type { Tokenizer } from "../files/tokenizer.ts";
 import { stopTokensOf } from "../generation/stop-tokens.ts";
 import type { Task } from "../models/forward.ts";
 import { createModel } from "../models/index.ts";
+import { availableMemoryBytes } from "../runtime/available-memory.ts";
 import { namedReferences } from "./adapter-names.ts";
 import type { NamedReference } from "./adapter-names.ts";
 import { adapterWeights } from "./adapter-weights.ts";
+import { checkModelMemory } from "./model-memory.ts";
 import { fingerprintOf, readTrainingNotes } from "./training-notes.ts";
 import type { TrainingNotes } from "./training-notes.ts";
 import { bundledBase } from "./package-files.ts";
@@ -136,6 +138,8 @@ export async function openAdaptedModel(
     readonly task?: Task | "writing" | undefined;
     /** Where nothing names a task, take the one the architecture is pretrained for, and not always causal-lm. */
     readonly pretraining?: boolean;
+    /** False refuses a model whose weights do not fit into memory. */
+    readonly ignoreMemory?: boolean;
   } & StorageOptions,
   terminal: Terminal,
 ): Promise<AdaptedModel> {
@@ -163,7 +167,12 @@ export async function openAdaptedModel(
     given.task === "writing"
       ? writingTask(model)
       : (given.task ?? notes?.task ?? taskOfAdapter(taskType, labelCount) ?? otherwise());
-  const base = await openModel(model, task, { labelCount, storage: given.storage, compute: given.compute });
+  const { storage, compute } = given;
+  if (given.ignoreMemory === false) {
+    const shape = shapeOf(readConfiguration(model.path), { task, labelCount });
+    checkModelMemory(shape, { storage, compute: compute ?? "float32" }, availableMemoryBytes());
+  }
+  const base = await openModel(model, task, { labelCount, storage, compute });
   const groups = references.map((named, index): AdapterGroup => {
     const weight = weights[index] ?? 1;
     return { ...named, weight, adapters: loadAdapters(folders[index] ?? "", base, named.name) };

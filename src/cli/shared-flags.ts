@@ -202,6 +202,11 @@ export const storageFlags = {
   ),
 } satisfies FlagTable;
 
+/** For every command that runs a model without training. */
+export const memoryFlags = {
+  ignoreMemory: switched(machineGroup, "start even if the weights are too large for the memory there is"),
+} satisfies FlagTable;
+
 /** For every command that trains. */
 export const profileFlags = {
   profileMemory: optional(text("FILE"), machineGroup, "write a page that shows the run's memory over time"),

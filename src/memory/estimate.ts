@@ -50,7 +50,7 @@ export interface MemoryRequest {
 const float32Bytes = 4;
 
 /** Node, deltafit's code and the runtime's: what is left of the resident set of steps of eight tokens on small models. */
-const processBytes = 130e6;
+export const processBytes = 130e6;
 /** What a node takes as an object here and in the runtime: the same steps, on graphs of 750 to 5,600 nodes. */
 const nodeBytes = 11e3;
 

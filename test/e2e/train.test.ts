@@ -239,6 +239,27 @@ test("a run that cannot fit is refused with what would, and its estimate decides
   expect(total).toBeGreaterThan(ignored["availableBytes"] as number);
 });
 
+test("a model too large for the memory there is is refused before it is opened, also where nothing is trained", async () => {
+  const workspace = await promptWorkspace();
+  const configuration = JSON.parse(fs.readFileSync(workspace.at("model", "config.json"), "utf8")) as object;
+  workspace.write("model/config.json", JSON.stringify({ ...configuration, intermediate_size: 10 ** 12 }));
+  const commands = [
+    ["evaluate", "--data", "data.jsonl"],
+    ["generate", "--prompt", "a"],
+    ["embed", "--text", "a"],
+  ];
+  for (const words of commands) {
+    const { exitCode, stdout, stderr } = await workspace.deltafit(...words, "--model", "model");
+    expect([exitCode, stdout]).toEqual([1, ""]);
+    expect(stderr.replace(/\d+(\.\d+)? [MGT]B/g, "SIZE")).toBe(
+      "error: The run does not fit into memory: expected at most SIZE, which are available, found about SIZE.\n" +
+        "hint: No storage makes it fit: use a smaller model. --ignore-memory starts it all the same.\n",
+    );
+  }
+  const ignored = await workspace.deltafit("embed", "--text", "a", "--model", "model", "--ignore-memory");
+  expect(ignored.stderr).toContain("does not fit its config.json");
+});
+
 test("classification learns the labels' names, and evaluate finds them beside the adapter", async () => {
   const workspace = await promptWorkspace();
   writeLabelledData(workspace);
