@@ -15,7 +15,14 @@ import { choice, names, optional, wholeNumber, withDefault } from "./flags.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { endTokenOf, openAdaptedModel, openTokenizer, warnOfOtherTokenizer } from "./model.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
-import { adapterFlags, memoryFlags, modelFlags, taskNames, storageFlags, threadFlags } from "./shared-flags.ts";
+import {
+  adapterFlags,
+  memoryFlags,
+  modelFlags,
+  taskNames,
+  storageFlags,
+  threadFlags,
+} from "./shared-flags.ts";
 import type { Terminal } from "./terminal.ts";
 import { describeSeconds } from "./training-view.ts";
 
