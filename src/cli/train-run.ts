@@ -95,7 +95,9 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
     ...frozen.map((each) => ({ ...each, trainable: false })),
     ...trained.map((each) => ({ ...each, trainable: true })),
   ];
-  const { run, bytes, availableBytes } = checkMemory(base, onBase, values, { data, sequenceLength, plan });
+  const { run, bytes, availableBytes } = checkMemory(base, onBase, values, {
+    ...{ data, evaluationData, sequenceLength, plan },
+  });
   const tokens = tokenizer.encode(values.promptText ?? "", { addSpecialTokens: false });
   const given = { ...values, promptSource: { tokens, tokenizer: base.name } };
   const adapters =
@@ -136,10 +138,11 @@ function checkMemory(
   base: Base,
   adapters: RunShape["adapters"],
   values: TrainValues,
-  { data, sequenceLength, plan }: Pick<PreparedRun, "data" | "sequenceLength" | "plan">,
+  given: Pick<PreparedRun, "data" | "evaluationData" | "sequenceLength" | "plan">,
 ): DecidedRun & { readonly availableBytes: number } {
   const { batchSize, pack, recompute, ignoreMemory } = values;
-  const lengths = runLengths(data.examples, { batchSize, sequenceLength, pack });
+  const { data, evaluationData, sequenceLength, plan } = given;
+  const lengths = runLengths(data.examples, { batchSize, sequenceLength, pack }, evaluationData?.examples);
   const availableBytes = availableMemoryBytes();
   const { accumulate } = plan;
   const decided = decideRecompute(

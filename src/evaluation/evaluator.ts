@@ -27,8 +27,8 @@ export interface EvaluatorOptions {
   readonly session?: SessionOptions | undefined;
 }
 
-/** Logits of evaluation made at once: 64 MiB of float32. */
-const evaluationChunks = 4;
+/** Parts in which evaluation makes logits, and in which it computes attention. */
+export const evaluationParts = { attentionBlocks: 1, lossChunks: 4 } as const;
 
 /** Owns one session; the adapters' values are given at each call. */
 export class Evaluator {
@@ -66,8 +66,7 @@ export class Evaluator {
       settings,
       adapters: adapters.map((adapter) => ({ ...adapter, trainable: false })),
       padding: masksPadding(model, settings.task),
-      attentionBlocks: 1,
-      lossChunks: evaluationChunks,
+      ...evaluationParts,
     });
     return new Evaluator(
       base,

@@ -202,7 +202,7 @@ function isRecomputed(options: FineTuneOptions, adapters: readonly Adapter[]): b
     adapters: active,
     batchSize,
     accumulate: plan.accumulate,
-    ...runLengths(data.examples, options),
+    ...runLengths(data.examples, options, options.evaluationData?.examples),
   };
   return decideRecompute(run, recompute, availableMemoryBytes()).run.recompute;
 }

@@ -56,6 +56,21 @@ describe("the estimate of a run", () => {
     expect(total({ ...wide, supervisedTokens: () => 8 })).toBeLessThan(total(wide));
   });
 
+  test("counts evaluation beside training, and rows of both become shorter", () => {
+    const evaluation = { sequenceLength: 256, supervisedTokens: () => 2048 };
+    const added = total({ evaluation }) - total({});
+    // Hidden states and the feed-forward layer of the batch at least, and not a backward pass.
+    expect(added).toBeGreaterThan(32 * 256 * 1024 * 4);
+    expect(added).toBeLessThan(total({ sequenceLength: 256 }) / 4);
+    const small = { ...run, batchSize: 1, recompute: true, evaluation };
+    const available = total({
+      ...small,
+      sequenceLength: 128,
+      evaluation: { ...evaluation, sequenceLength: 128 },
+    });
+    expect(smallerRuns(small, available)[0]?.totalBytes).toBeLessThanOrEqual(available);
+  });
+
   test("is largest where everything is trained", () => {
     const method = full.bind({}, shape.modules);
     const whole = estimateRun({ ...run, adapters: [{ name: "full", method, trainable: true }] });

@@ -6,13 +6,15 @@ import type { BaseShape } from "../base/base.ts";
 import { isSixteenBit, productMatrices, storableMatrices } from "../base/weight-storage.ts";
 import type { Compute, Storage } from "../base/weight-storage.ts";
 import type { TokenizedExample } from "../data/tokenized-example.ts";
+import { evaluationParts } from "../evaluation/evaluator.ts";
+import type { Graph } from "../graph/graph.ts";
 import { overKeptWeights } from "../graph/stored-weights.ts";
 import { estimateMemory, liveThroughStep } from "../memory/estimate.ts";
 import type { MemoryBytes, MemoryRequest } from "../memory/estimate.ts";
 import type { LiveBytes } from "../memory/live-memory.ts";
 import type { BoundMethod } from "../methods/contract.ts";
 import { masksPadding } from "../models/forward.ts";
-import { buildTrainingGraph } from "../tasks/graphs.ts";
+import { buildEvaluationGraph, buildTrainingGraph } from "../tasks/graphs.ts";
 import { partsOf } from "../training/objective.ts";
 import { adamWDefaults, updateGraphs } from "../training/optimiser.ts";
 import { largestBatch } from "./batch-settings.ts";
@@ -32,6 +34,8 @@ export interface RunShape extends Pick<BaseShape, "model" | "modules" | "setting
   readonly supervisedTokens?: ((batchSize: number) => number) | undefined;
   readonly packed?: boolean | undefined;
   readonly recompute: boolean;
+  /** Of the rows that evaluation measures on, where there are any. */
+  readonly evaluation?: Pick<RunShape, "sequenceLength" | "supervisedTokens"> | undefined;
 }
 
 export interface RunAdapter {
@@ -65,14 +69,29 @@ function requestOf(run: RunShape): MemoryRequest {
   const forms = new Map(kept.map(({ stored, form }) => [stored, form]));
   const factors = run.compute === "int8" ? productMatrices(modules) : [];
   const productAxes = new Map(factors.map(({ stored, axes }) => [stored, axes]));
-  return {
-    ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
-    graph: overKeptWeights(graph, (stored) => ({
+  const overKept = (given: Graph) =>
+    overKeptWeights(given, (stored) => ({
       form: forms.get(stored),
       productAxes: productAxes.get(stored) ?? [],
-    })),
+    }));
+  const evaluation = evaluationOf(run);
+  return {
+    ...{ modules, method: { parameters }, batchSize, accumulate, length, supervisedTokens, ...parts },
+    graph: overKept(graph),
     updates: updateGraphs(adamWDefaults, layout.size),
+    evaluation: evaluation && { ...evaluation, graph: overKept(evaluation.graph) },
   };
+}
+
+function evaluationOf({ evaluation, model, settings, adapters, batchSize }: RunShape) {
+  if (!evaluation) return undefined;
+  const { sequenceLength: length, supervisedTokens } = evaluation;
+  const { graph } = buildEvaluationGraph({
+    ...{ model, settings, ...evaluationParts },
+    adapters: adapters.map((adapter) => ({ ...adapter, trainable: false })),
+    padding: masksPadding(model, settings.task),
+  });
+  return { graph, batchSize, length, ...evaluationParts, supervisedTokens: supervisedTokens?.(batchSize) };
 }
 
 /** Whether layers are computed again in the backward pass: `auto` where the run would not fit otherwise. */
@@ -98,13 +117,15 @@ export function decideRecompute(
   return kept.bytes.total <= availableBytes ? kept : estimated(true);
 }
 
-/** The longest row of a run and the supervised tokens of its batches, from its data. */
+/** The longest row of a run and the supervised tokens of its batches, from its data and the rows it evaluates on. */
 export function runLengths(
   examples: readonly TokenizedExample[],
   { batchSize, sequenceLength, pack = false }: RunBatches,
-): Pick<RunShape, "sequenceLength" | "supervisedTokens" | "packed"> {
+  evaluationExamples?: readonly TokenizedExample[],
+): Pick<RunShape, "sequenceLength" | "supervisedTokens" | "packed" | "evaluation"> {
   const largest = largestBatch(examples, batchSize);
   return {
+    evaluation: evaluationExamples && runLengths(evaluationExamples, { batchSize, sequenceLength }),
     sequenceLength: pack ? sequenceLength : Math.min(largest.length, sequenceLength),
     supervisedTokens: (rows) => largestBatch(examples, rows).supervisedTokens,
     packed: pack,
@@ -167,13 +188,24 @@ export function smallerRuns(run: RunShape, availableBytes: number): readonly Sma
   const ways: SmallerRun[] = [];
   for (const kind of kinds) {
     const way = kind
-      .map((settings) => ({ settings, totalBytes: estimateRun({ ...run, ...settings }).total }))
+      .map((settings) => ({ settings, totalBytes: estimateRun(changed(run, settings)).total }))
       .find(({ totalBytes }) => totalBytes <= availableBytes);
     if (way && ways.length < mostWays) ways.push(way);
     // What needs several changes is only worth naming where one change does not do.
     if (way && kind.length > 1) break;
   }
   return ways;
+}
+
+/** The run with other settings; rows that it evaluates on become shorter as well. */
+function changed(run: RunShape, settings: SmallerSettings): RunShape {
+  const { evaluation } = run;
+  const { sequenceLength = Infinity } = settings;
+  const shorter = evaluation && {
+    ...evaluation,
+    sequenceLength: Math.min(evaluation.sequenceLength, sequenceLength),
+  };
+  return { ...run, ...settings, evaluation: shorter };
 }
 
 /** Storages in fewer bits than a run's that the run can do with. */

@@ -27,14 +27,8 @@ export interface MemoryBytes {
   readonly total: number;
 }
 
-export interface MemoryRequest {
-  readonly modules: ModuleTable;
-  /** All that is trained. */
-  readonly method: Pick<BoundMethod, "parameters">;
-  /** The graph that yields loss and gradient, over weights as they are kept. */
-  readonly graph: Graph;
-  /** The graphs that apply a gradient, and the numbers of what is trained that each reads at once. */
-  readonly updates: readonly { readonly graph: Graph; readonly size: number }[];
+/** What the extents of a graph follow from. */
+export interface GraphSizes {
   readonly batchSize: number;
   /** Tokens of a row, padding included; an encoder-decoder reads as many as it writes. */
   readonly length: number;
@@ -43,8 +37,20 @@ export interface MemoryRequest {
   readonly lossChunks: number;
   /** Supervised tokens of a batch at most; left out, all. */
   readonly supervisedTokens?: number | undefined;
+}
+
+export interface MemoryRequest extends GraphSizes {
+  readonly modules: ModuleTable;
+  /** All that is trained. */
+  readonly method: Pick<BoundMethod, "parameters">;
+  /** The graph that yields loss and gradient, over weights as they are kept. */
+  readonly graph: Graph;
+  /** The graphs that apply a gradient, and the numbers of what is trained that each reads at once. */
+  readonly updates: readonly { readonly graph: Graph; readonly size: number }[];
   /** Batches whose gradients make one update. */
   readonly accumulate?: number | undefined;
+  /** The graph that measures what is trained on other rows; its memory stays while training goes on. */
+  readonly evaluation?: (GraphSizes & { readonly graph: Graph }) | undefined;
 }
 
 const float32Bytes = 4;
@@ -69,10 +75,11 @@ const collectedBytes = 64 * 2 ** 20;
  * there in the update.
  */
 export function estimateMemory(request: MemoryRequest): MemoryBytes {
-  const { modules, method, graph, updates, accumulate = 1 } = request;
+  const { modules, method, graph, updates, evaluation, accumulate = 1 } = request;
   const counts = countParameters(modules, method);
   const trained = (counts.trainableParameters + counts.headParameters) * float32Bytes;
   const { arenaBytes, workspaceBytes } = liveMemory(graph, dimensionsOf(request));
+  const evaluationBytes = evaluation ? liveMemory(evaluation.graph, dimensionsOf(evaluation)).arenaBytes : 0;
   const updateBytes = sum(updates.map(bytesOfUpdate));
   const unusedBytes = trained + Math.min(collectedBytes, collectedVectors * trained);
   const process = processBytes + nodeBytes * graph.nodes.length;
@@ -80,7 +87,7 @@ export function estimateMemory(request: MemoryRequest): MemoryBytes {
     weights: weightBytes(graph),
     gradients: trained * (accumulate > 1 ? 2 : 1),
     optimizer: optimizerVectors * trained,
-    activations: arenaBytes - workspaceBytes,
+    activations: arenaBytes - workspaceBytes + evaluationBytes,
     workspace: workspaceBytes + updateBytes + unusedBytes + process,
   };
   return { ...bytes, total: sum(Object.values(bytes)) };
@@ -115,7 +122,7 @@ export function liveThroughStep(request: MemoryRequest): readonly LiveBytes[] {
   return steps;
 }
 
-function dimensionsOf(request: MemoryRequest): Map<string, number> {
+function dimensionsOf(request: GraphSizes): Map<string, number> {
   const { batchSize, length, attentionBlocks, lossChunks } = request;
   const { supervisedTokens = batchSize * length } = request;
   const dimensions = new Map<string, number>([
