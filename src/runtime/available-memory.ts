@@ -2,16 +2,18 @@
 import fs from "node:fs";
 import os from "node:os";
 
-/** The files of a container's limit: of control groups version 2, then 1. */
-const controlGroups = [
+/** The names of a group's files: in control groups version 2, then 1. */
+const versions = [
   {
-    used: "/sys/fs/cgroup/memory.current",
-    stat: "/sys/fs/cgroup/memory.stat",
+    controllers: "",
+    root: "/sys/fs/cgroup",
+    used: "memory.current",
     cache: ["inactive_file", "active_file"],
   },
   {
-    used: "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    stat: "/sys/fs/cgroup/memory/memory.stat",
+    controllers: "memory",
+    root: "/sys/fs/cgroup/memory",
+    used: "memory.usage_in_bytes",
     cache: ["total_inactive_file", "total_active_file"],
   },
 ];
@@ -25,19 +27,39 @@ export function availableMemoryBytes(): number {
   const free = process.platform === "darwin" ? os.totalmem() : held + os.freemem();
   const limit = process.constrainedMemory();
   if (limit <= 0 || limit >= os.totalmem()) return free;
-  return Math.min(free, held + Math.max(0, limit - usedInContainer()));
+  const used = usedInContainer((path) => fs.readFileSync(path, "utf8")) ?? held;
+  return Math.min(free, held + Math.max(0, limit - used));
 }
 
-function usedInContainer(): number {
-  for (const { used, stat, cache } of controlGroups)
-    try {
-      const lines = fs.readFileSync(stat, "utf8").split("\n");
-      const cached = lines
-        .map((line) => line.split(" "))
-        .reduce((sum, [name = "", bytes]) => sum + (cache.includes(name) ? Number(bytes) : 0), 0);
-      return Number(fs.readFileSync(used, "utf8")) - cached;
-    } catch {
-      // Not this version.
-    }
-  return process.memoryUsage.rss();
+/**
+ * Bytes that the processes of this process's control group hold besides cached files; `undefined` where there is none.
+ * Inside a container the group's own path often belongs to the host: the files are then those of the root.
+ * @param read The text of a file.
+ */
+export function usedInContainer(read: (path: string) => string): number | undefined {
+  for (const { controllers, root, used, cache } of versions)
+    for (const folder of [`${root}${groupPath(read, controllers)}`, root])
+      try {
+        const cached = read(`${folder}/memory.stat`)
+          .split("\n")
+          .map((line) => line.split(" "))
+          .reduce((sum, [name = "", bytes]) => sum + (cache.includes(name) ? Number(bytes) : 0), 0);
+        return Number(read(`${folder}/${used}`)) - cached;
+      } catch {
+        // Not this version, or not this folder.
+      }
+  return undefined;
+}
+
+/** The path of this process's group among those of a list of controllers, from lines such as "4:memory:/path". */
+function groupPath(read: (path: string) => string, controllers: string): string {
+  try {
+    const lines = read("/proc/self/cgroup")
+      .split("\n")
+      .map((line) => line.split(":"));
+    const path = lines.find(([, names]) => names?.split(",").includes(controllers))?.[2] ?? "";
+    return path === "/" ? "" : path;
+  } catch {
+    return "";
+  }
 }
