@@ -22,10 +22,11 @@ const understoodFields = {
   original_ln_before: z.boolean().default(false),
   original_ln_after: z.boolean().default(true),
   ln_before: z.boolean().default(false),
+  ln_after: z.boolean().default(false),
   init_weights: z.enum(["bert", "mam_adapter"]).default("bert"),
   is_parallel: z.boolean().default(false),
   scaling: z.number().default(1),
-  residual_before_ln: z.boolean().default(true),
+  residual_before_ln: z.union([z.boolean(), z.literal("post_add")]).default(true),
   leave_out: z.array(z.int().nonnegative()).max(maximumLayers).default([]),
   dropout: z.number().min(0).lt(1).default(0),
   modules_to_save: nameListSchema.nullish(),
@@ -34,13 +35,23 @@ const schema = z.looseObject(understoodFields);
 
 /** Parts of AdapterHub's adapters that are off. */
 const unused = {
-  ln_after: false,
+  adapter_residual_before_ln: false,
   use_gating: false,
   inv_adapter: null,
   cross_adapter: false,
   phm_layer: false,
   stochastic_depth: 0,
 };
+
+/** `residual_before_ln` by what the adapter adds to. */
+const skipNames: ReadonlyMap<boolean | "post_add", BottleneckConfiguration["skipFrom"]> = new Map<
+  boolean | "post_add",
+  BottleneckConfiguration["skipFrom"]
+>([
+  [true, "output"],
+  [false, "input"],
+  ["post_add", "sum"],
+]);
 
 export const bottleneckFormat: AdapterFormat<BottleneckConfiguration> = {
   isOwn: true,
@@ -65,7 +76,8 @@ export const bottleneckFormat: AdapterFormat<BottleneckConfiguration> = {
       joinBefore: fields.original_ln_before,
       joinAfter: fields.original_ln_after,
       normBefore: fields.ln_before,
-      skipFrom: fields.residual_before_ln ? "output" : "input",
+      normAfter: fields.ln_after,
+      skipFrom: skipNames.get(fields.residual_before_ln) ?? "output",
       scaling: fields.scaling,
       dropout: fields.dropout,
       leaveOut: fields.leave_out,
@@ -88,7 +100,9 @@ export const bottleneckFormat: AdapterFormat<BottleneckConfiguration> = {
     init_weights: configuration.initial,
     is_parallel: configuration.isParallel,
     scaling: configuration.scaling,
-    residual_before_ln: configuration.skipFrom === "output",
+    ln_after: configuration.normAfter,
+    residual_before_ln:
+      [...skipNames].find(([, skipFrom]) => skipFrom === configuration.skipFrom)?.[0] ?? true,
     leave_out: [...configuration.leaveOut],
     dropout: configuration.dropout,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,

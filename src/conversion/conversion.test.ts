@@ -241,7 +241,12 @@ describe("AdapterHub", () => {
       const folder = join(scratch.path, kind);
       fs.mkdirSync(folder);
       const base = await tinyBase(folder, { configuration: roberta, task: "classification", labelCount: 3 });
-      const configuration = { ...bottleneckDefaults[kind], reduction: 2, normBefore: kind === "seq_bn" };
+      const configuration = {
+        ...bottleneckDefaults[kind],
+        reduction: 2,
+        normBefore: kind === "seq_bn",
+        normAfter: kind !== "par_bn",
+      };
       const adapter = randomAdapter(base, "BOTTLENECK", configuration);
       const found = await throughFormat("adapterhub", `${kind}-folder`, adapter, base);
       expect(found.configuration).toEqual({ ...adapter.configuration, layerReductions: undefined });

@@ -29,8 +29,10 @@ export interface BottleneckConfiguration {
   readonly joinAfter: boolean;
   /** A norm of its own before the adapter. */
   readonly normBefore: boolean;
-  /** What the adapter adds to: the sub-layer's output, or what the adapter sees. */
-  readonly skipFrom: "output" | "input";
+  /** A norm of its own after the adapter, before what it adds to is added. */
+  readonly normAfter: boolean;
+  /** What the adapter adds to: the sub-layer's output, what the adapter sees, or (with `joinBefore`) that before its norm. */
+  readonly skipFrom: "output" | "input" | "sum";
   readonly scaling: number;
   readonly dropout: number;
   /** Numbers of the layers without adapters. */
@@ -46,6 +48,7 @@ const common = {
   isParallel: false,
   joinAfter: true,
   normBefore: false,
+  normAfter: false,
   skipFrom: "output",
   scaling: 1,
   dropout: 0,
@@ -115,7 +118,8 @@ export const bottleneck: Method<BottleneckConfiguration> = {
 
 const pathOf = ({ path, kind }: Pick<SublayerCall, "path" | "kind">) => `${path}.${locations[kind]}`;
 
-function checkSettings({ after, reduction, layerReductions, dropout }: BottleneckConfiguration): void {
+function checkSettings(configuration: BottleneckConfiguration): void {
+  const { after, reduction, layerReductions, dropout, skipFrom, joinBefore } = configuration;
   const refuse = (message: string) => {
     throw new DeltafitError("config-invalid", `Bottleneck adapters: ${message}`);
   };
@@ -123,6 +127,8 @@ function checkSettings({ after, reduction, layerReductions, dropout }: Bottlenec
   for (const value of [reduction, ...Object.values(layerReductions ?? {})])
     if (!(value > 0) || !Number.isFinite(value))
       refuse(`the reduction is ${value}; expected a number above 0.`);
+  if (skipFrom === "sum" && !joinBefore)
+    refuse("they add to the sum of stream and output, which is there with joinBefore alone.");
   if (!(dropout >= 0 && dropout < 1)) refuse(`dropout is ${dropout}; expected a share from 0 to below 1.`);
 }
 
@@ -153,6 +159,7 @@ const keysOf = ({ path }: BottleneckSite, { normBefore }: BottleneckConfiguratio
   // The norm is the first of the layers that AdapterHub numbers.
   down: `${path}.adapter_down.${normBefore ? 1 : 0}`,
   up: `${path}.adapter_up`,
+  normAfter: `${path}.adapter_norm_after`,
 });
 
 function specsOf(site: BottleneckSite, configuration: BottleneckConfiguration): ParameterSpec[] {
@@ -163,19 +170,22 @@ function specsOf(site: BottleneckSite, configuration: BottleneckConfiguration): 
     shape,
     initial,
   });
+  const norm = (key: string) => [
+    spec(`${key}.weight`, [size], ones([size])),
+    spec(`${key}.bias`, [size], zeros([size])),
+  ];
   const isBert = configuration.initial === "bert";
   const [down, up] = [
     [width, size],
     [size, width],
   ] as const;
   return [
-    ...(configuration.normBefore
-      ? [spec(`${keys.norm}.weight`, [size], ones([size])), spec(`${keys.norm}.bias`, [size], zeros([size]))]
-      : []),
+    ...(configuration.normBefore ? norm(keys.norm) : []),
     spec(`${keys.down}.weight`, down, isBert ? normal(down, bertDeviation) : kaimingUniform(down)),
     spec(`${keys.down}.bias`, [width], zeros([width])),
     spec(`${keys.up}.weight`, up, isBert ? normal(up, bertDeviation) : zeros(up)),
     spec(`${keys.up}.bias`, [size], zeros([size])),
+    ...(configuration.normAfter ? norm(keys.normAfter) : []),
   ];
 }
 
@@ -188,9 +198,11 @@ function adapted(
   next: (call: SublayerCall) => Value,
 ): Value {
   const { isParallel, joinBefore, joinAfter, skipFrom } = configuration;
+  const { builder } = use;
   const input = isParallel ? call.residual : joinBefore ? next(call) : call.output;
-  const skip = isParallel || skipFrom === "output" ? call.output : input;
-  const output = use.builder.add(skip, network(use, configuration, site, input));
+  const sum = () => builder.add(call.output, call.residual);
+  const skip = isParallel || skipFrom === "output" ? call.output : skipFrom === "sum" ? sum() : input;
+  const output = builder.add(skip, network(use, configuration, site, input));
   return joinAfter ? next({ ...call, output }) : output;
 }
 
@@ -204,9 +216,11 @@ function network(
   const keys = keysOf(site, configuration);
   const linear = (input: Value, key: string) =>
     builder.gemm(input, parameter(`${key}.weight`), { transB: true, c: parameter(`${key}.bias`) });
-  const seen = configuration.normBefore
-    ? builder.layerNormalization(x, parameter(`${keys.norm}.weight`), parameter(`${keys.norm}.bias`), epsilon)
-    : x;
+  const normed = (of: Value, key: string) =>
+    builder.layerNormalization(of, parameter(`${key}.weight`), parameter(`${key}.bias`), epsilon);
+  const seen = configuration.normBefore ? normed(x, keys.norm) : x;
   const hidden = activate(builder, configuration.activation, linear(seen, keys.down));
-  return use.dropout(builder.scale(linear(hidden, keys.up), configuration.scaling), configuration.dropout);
+  const scaled = builder.scale(linear(hidden, keys.up), configuration.scaling);
+  const change = use.dropout(scaled, configuration.dropout);
+  return configuration.normAfter ? normed(change, keys.normAfter) : change;
 }

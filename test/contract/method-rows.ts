@@ -222,6 +222,20 @@ export const methodRows = [
     },
   }),
   row({
+    name: "bottlenecks between norms of their own, added to the sum",
+    type: "BOTTLENECK",
+    // The stream counts twice: it is in the sum, and joins what comes out.
+    startsElsewhere: true,
+    configuration: () => ({
+      ...bottleneckDefaults.seq_bn,
+      ...{ reduction: 2, normBefore: true, normAfter: true, skipFrom: "sum" },
+    }),
+    parameterCount(base) {
+      const { hiddenSize: size } = base.model;
+      return layersOf(base) * (bottleneckSize(size, size / 2) + 4 * size);
+    },
+  }),
+  row({
     name: "AdaLoRA",
     type: "ADALORA",
     configuration: () => ({
