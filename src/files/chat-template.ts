@@ -109,15 +109,26 @@ function createEnvironment(messages: readonly ChatMessage[], options: RenderChat
   return environment;
 }
 
+type Program = ReturnType<typeof parse>;
+
+/** The template that was parsed last: a run renders one template, several times a conversation. */
+let lastParsed: { readonly template: string; readonly program: Program } | undefined;
+
+function programOf(template: string): Program {
+  if (lastParsed?.template === template) return lastParsed.program;
+  // Blocks swallow the spaces before and the line break after them: so transformers sets Jinja up.
+  const tokens = tokenize(normalizeLineBreaks(template), { lstrip_blocks: true, trim_blocks: true });
+  const program = rewriteForPython(parse(tokens));
+  lastParsed = { template, program };
+  return program;
+}
+
 function evaluateTemplate(
   template: string,
   messages: readonly ChatMessage[],
   options: RenderChatOptions,
 ): string {
-  // Blocks swallow the spaces before and the line break after them: so transformers sets Jinja up.
-  const tokens = tokenize(normalizeLineBreaks(template), { lstrip_blocks: true, trim_blocks: true });
-  const program = rewriteForPython(parse(tokens));
-  const { value } = new Interpreter(createEnvironment(messages, options)).run(program);
+  const { value } = new Interpreter(createEnvironment(messages, options)).run(programOf(template));
   if (typeof value !== "string") throw new Error("it gave no text");
   // So the library writes what Python cannot join to a text.
   if (value.includes("[object Map]") && !JSON.stringify(messages).includes("[object Map]"))
