@@ -47,9 +47,10 @@ const maximumKnown = 2 ** 16;
 /** In UTF-16 units: the time that the segmenter takes grows with the square of the text it is given. */
 const windowLength = 256;
 
+const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
+
 /** The grapheme clusters of a text. Whether one begins depends on what is before, and on the one character behind. */
 function* graphemesOf(text: string): Generator<string> {
-  const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
   let start = 0;
   let length = windowLength;
   while (start < text.length) {
