@@ -120,10 +120,10 @@ export const adalora: Method<AdaloraConfiguration> = {
   },
   checkNew(configuration, modules) {
     const { initialRank, rank } = configuration;
-    const linears = [...linearSites(configuration, modules).values()];
+    const sites = [...linearSites(configuration, modules).values()];
     checkHighestRank(
       "AdaLoRA",
-      linears.map(({ path, in: from, out }) => ({ path, in: from, out, rank: initialRank })),
+      sites.map((site) => ({ ...site, rank: initialRank })),
       "initial rank",
     );
     if (rank > initialRank)

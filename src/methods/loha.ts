@@ -50,12 +50,7 @@ export const loha: Method<LohaConfiguration> = {
   checkNew: (configuration, modules) => {
     checkHighestRank(
       "LoHa",
-      lycorisSites(configuration, modules).map(({ linear: { path, in: from, out }, rank }) => ({
-        path,
-        in: from,
-        out,
-        rank,
-      })),
+      lycorisSites(configuration, modules).map(({ linear, rank }) => ({ ...linear, rank })),
     );
   },
 };

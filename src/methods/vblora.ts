@@ -82,10 +82,10 @@ export const vblora: Method<VbloraConfiguration> = {
     };
   },
   checkNew(configuration, modules) {
-    const linears = [...linearSites(configuration, modules).values()];
+    const sites = [...linearSites(configuration, modules).values()];
     checkHighestRank(
       "VB-LoRA",
-      linears.map(({ path, in: from, out }) => ({ path, in: from, out, rank: configuration.rank })),
+      sites.map((site) => ({ ...site, rank: configuration.rank })),
     );
   },
 };
