@@ -108,16 +108,27 @@ function lowerAfter(
   return array;
 }
 
-/**
- * Writes x W^T for a matrix in these four bits as the runtime's own product, which decodes the matrix and waits for x by
- * itself; false, and nothing, for any other product.
- */
-export function lowerFourBitProduct(node: Node<"Gemm">, target: LoweringTarget): boolean {
+/** The matrix of a product x W^T that the runtime computes from these four bits itself. */
+export function fourBitFactor(node: Node<"Gemm">): FourBitFactor | undefined {
   const [x, w, c] = node.inputs;
   const [matrix, { alpha, transA, transB }] = [storedMatrix(w), node.attributes];
-  if (!matrix || storedMatrix(x) || c || alpha !== 1 || transA || !transB) return false;
+  if (!matrix || storedMatrix(x) || c || alpha !== 1 || transA || !transB) return undefined;
+  const { form } = matrix;
+  return form.kind === "nf4" || form.kind === "fp4" ? { ...matrix, form } : undefined;
+}
+
+interface FourBitFactor extends StoredMatrix {
+  readonly form: Extract<WeightForm, { readonly kind: FourBitKind }>;
+}
+
+/**
+ * Writes such a product as the runtime's own, which decodes the matrix and waits for x by itself; false, and nothing, for
+ * any other.
+ */
+export function lowerFourBitProduct(node: Node<"Gemm">, target: LoweringTarget): boolean {
+  const matrix = fourBitFactor(node);
+  if (!matrix) return false;
   const { form, shape } = matrix;
-  if (form.kind !== "nf4" && form.kind !== "fp4") return false;
   const [rows = 0, columns = 0] = shape;
   const parts = [target.weightPart(matrix.node, "values"), target.weightPart(matrix.node, "scales")];
   emitFourBitProduct(target, form, [columns, rows], [target.input(0), ...parts], target.output(0));

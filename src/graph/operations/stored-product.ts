@@ -6,7 +6,7 @@ import { nodesOf } from "../graph.ts";
 import type { Graph, Node, Value } from "../graph.ts";
 import type { LoweringTarget } from "../operation.ts";
 import { inputOf } from "./inputs.ts";
-import { lowerStoredValue, rowBlocks, rowsAtOnce, storedMatrix } from "./stored-matrix.ts";
+import { fourBitFactor, lowerStoredValue, rowBlocks, rowsAtOnce, storedMatrix } from "./stored-matrix.ts";
 import type { StoredMatrix } from "./stored-matrix.ts";
 
 /** What a product with stored matrices holds besides its inputs and its output. */
@@ -19,16 +19,17 @@ export interface ProductWorkspace {
 
 /**
  * The operation that decodes four bits of bitsandbytes' kinds decodes into a buffer of its own and multiplies that by
- * one: their numbers are there twice.
+ * one: their numbers are there twice, but for a product with x that it computes itself.
  */
 export function workspaceElements(node: Node<"Gemm">): ProductWorkspace {
+  const isPutTogether = blocksOf(node) !== undefined;
   const sizes = [node.inputs[0], node.inputs[1]].map((value, index) => {
     const matrix = storedMatrix(value);
     const [rows = 0, columns = 0] = matrix?.shape ?? [];
-    const copies = matrix?.form.kind === "nf4" || matrix?.form.kind === "fp4" ? 2 : 1;
+    const isFourBit = matrix?.form.kind === "nf4" || matrix?.form.kind === "fp4";
+    const copies = isFourBit && (isPutTogether || !fourBitFactor(node)) ? 2 : 1;
     return copies * (index === 1 && matrix ? rowsAtOnce(matrix) : rows) * columns;
   });
-  const isPutTogether = blocksOf(node) !== undefined;
   return { fixed: sizes.reduce((sum, size) => sum + size, 0), results: isPutTogether ? 1 : 0 };
 }
 
