@@ -28,6 +28,7 @@ export async function findRunAdapters(values: TrainValues, terminal: Terminal): 
   const { frozen = [], initialAdapter, method } = values;
   const under = await findAdapters(frozen, terminal);
   if (initialAdapter === undefined) return { ...under, frozen: under.entries, initial: undefined };
+  // The default itself, and not merely the same names: then nothing was given.
   if (method !== defaultMethods)
     throw new DeltafitError(
       "usage-invalid",

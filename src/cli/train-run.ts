@@ -22,7 +22,7 @@ import type { MethodName } from "./method-rows.ts";
 import { endTokenOf, findModel, openModel, openTokenizer } from "./model.ts";
 import type { FoundModel, StorageOptions } from "./model.ts";
 import { findRunAdapters, openRunAdapters } from "./run-adapters.ts";
-import type { FoundRunAdapters } from "./run-adapters.ts";
+import type { FoundRunAdapters, RunAdapters } from "./run-adapters.ts";
 import { sequenceLengthOf } from "./sequence-length.ts";
 import type { Terminal } from "./terminal.ts";
 import type { TrainValues } from "./train-flags.ts";
@@ -91,11 +91,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
   const evaluationData = loadEvaluationData(values.evalData, { ...source, ...labels }, tokenizer, terminal);
   const plan = planOf(values, data, methods);
   const { frozen, trained, loaded } = base === first ? opened : openRunAdapters(found, base, values);
-  const onBase = [
-    ...frozen.map((each) => ({ ...each, trainable: false })),
-    ...trained.map((each) => ({ ...each, trainable: true })),
-  ];
-  const { run, bytes, availableBytes } = checkMemory(base, onBase, values, {
+  const { run, bytes, availableBytes } = checkMemory(base, { frozen, trained }, values, {
     ...{ data, evaluationData, sequenceLength, plan },
   });
   const tokens = tokenizer.encode(values.promptText ?? "", { addSpecialTokens: false });
@@ -136,7 +132,7 @@ export async function prepareRun(values: TrainValues, terminal: Terminal): Promi
 /** @throws DeltafitError `memory-exceeded` before anything large is made, unless the user will have it so. */
 function checkMemory(
   base: Base,
-  adapters: RunShape["adapters"],
+  { frozen, trained }: Pick<RunAdapters, "frozen" | "trained">,
   values: TrainValues,
   given: Pick<PreparedRun, "data" | "evaluationData" | "sequenceLength" | "plan">,
 ): DecidedRun & { readonly availableBytes: number } {
@@ -145,6 +141,10 @@ function checkMemory(
   const lengths = runLengths(data.examples, { batchSize, sequenceLength, pack }, evaluationData?.examples);
   const availableBytes = availableMemoryBytes();
   const { accumulate } = plan;
+  const adapters = [
+    ...frozen.map((each) => ({ ...each, trainable: false })),
+    ...trained.map((each) => ({ ...each, trainable: true })),
+  ];
   const decided = decideRecompute(
     { ...base, adapters, batchSize, accumulate, ...lengths },
     recompute,
