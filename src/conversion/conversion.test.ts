@@ -2,18 +2,16 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failureOf, rejectionOf } from "../../test/support/failure.ts";
+import { randomAdapter } from "../../test/support/random-adapter.ts";
 import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
-import { createAdapter } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import { mergeAdapters } from "../adapters/merge.ts";
-import type { MethodConfigurations, MethodType } from "../adapters/method-table.ts";
 import type { Base } from "../base/base.ts";
 import { openSafetensors, readFloat32, readTensor } from "../files/safetensors.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import { bottleneckDefaults } from "../methods/bottleneck.ts";
 import { entryValues } from "../methods/layout.ts";
 import { loraDefaults } from "../methods/lora.ts";
-import { TorchGenerator } from "../tensor/random.ts";
 import {
   adoptForeignAdapter,
   openForeignAdapter,
@@ -43,17 +41,6 @@ beforeAll(async () => {
   llama = await tinyBase(scratch.path);
 });
 afterAll(() => scratch.dispose());
-
-/** An adapter none of whose values is what it starts from. */
-function randomAdapter<Type extends MethodType>(
-  base: Base,
-  type: Type,
-  configuration: MethodConfigurations[Type],
-): Adapter<Type> {
-  const adapter = createAdapter({ base, type, configuration, seed: 1 });
-  adapter.values.set(new TorchGenerator(3).normal(adapter.values.length, 0.5, 0.3));
-  return adapter;
-}
 
 async function throughFormat(
   format: ForeignFormatName,

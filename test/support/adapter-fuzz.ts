@@ -6,9 +6,7 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import { loadAdapter, saveAdapter } from "../../src/adapters/folder.ts";
-import { createAdapter } from "../../src/adapters/adapter.ts";
 import type { Adapter } from "../../src/adapters/adapter.ts";
-import type { MethodConfigurations, MethodType } from "../../src/adapters/method-table.ts";
 import type { Base } from "../../src/base/base.ts";
 import { adoptForeignAdapter, openForeignAdapter, writeForeignAdapter } from "../../src/conversion/index.ts";
 import type { ForeignFormatName } from "../../src/conversion/index.ts";
@@ -16,6 +14,7 @@ import { DeltafitError } from "../../src/errors.ts";
 import { bottleneckDefaults } from "../../src/methods/bottleneck.ts";
 import { loraDefaults } from "../../src/methods/lora.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
+import { randomAdapter } from "./random-adapter.ts";
 import { tinyBase } from "./tiny-base.ts";
 
 /** Reading one of these small files takes some milliseconds. */
@@ -33,16 +32,6 @@ interface Subject {
 export interface AdapterFuzzCounts {
   accepted: number;
   refused: number;
-}
-
-function randomAdapter<Type extends MethodType>(
-  base: Base,
-  type: Type,
-  configuration: MethodConfigurations[Type],
-): Adapter<Type> {
-  const adapter = createAdapter({ base, type, configuration, seed: 1 });
-  adapter.values.set(new TorchGenerator(3).normal(adapter.values.length, 0.5, 0.3));
-  return adapter;
 }
 
 /** One valid adapter of each format in a folder of its own. */
