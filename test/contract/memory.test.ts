@@ -86,7 +86,7 @@ test.each(rows.map((row) => [row.name, row] as const))("%s: the estimate covers 
   const objective = languageObjective({ base, adapters: [adapter], ...shape });
   const measured = await measuredBytes(objective, adapter.values);
   const ratio = estimatedBytes(objective) / measured;
-  // Below 1 by what the runtime rounds each of a few large buffers up to; above it where the runtime computes in place.
+  // Below 1 for the head alone, whose graph is too small to be kept and runs in the order that the runtime chooses.
   expect(ratio, `of ${measured} bytes`).toBeGreaterThan(0.96);
   expect(ratio, `of ${measured} bytes`).toBeLessThan(1.25);
 });
