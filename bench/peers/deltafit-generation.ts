@@ -5,14 +5,14 @@
  *     tsx bench/peers/deltafit-generation.ts CONFIG.json '{"promptTokens":512,"newTokens":64,"rounds":3,"threads":2,"storage":"int4","compute":"int8"}'
  */
 import { z } from "zod";
-import { createGenerator, openBase } from "../../src/index.ts";
+import { createGenerator, openBase, storageNames } from "../../src/index.ts";
 
 const settingsSchema = z.strictObject({
   promptTokens: z.int(),
   newTokens: z.int(),
   rounds: z.int(),
   threads: z.int(),
-  storage: z.enum(["float32", "bfloat16", "float16", "int8", "nf4", "fp4", "int4"]),
+  storage: z.enum(storageNames),
   compute: z.enum(["float32", "int8"]),
 });
 

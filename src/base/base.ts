@@ -157,7 +157,9 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
 
 /** The storage that a checkpoint comes in. */
 function storageOf({ fourBit }: FourBitCheckpoint): Storage {
-  return [...fourBit.values()][0]?.kind ?? "float32";
+  const [first] = fourBit.values();
+  if (!first) return "float32";
+  return first.nested ? `${first.kind}-double` : first.kind;
 }
 
 /** Outputs of heads that have as many whatever the data: a number, and the two ends of an answer. */

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { StreamedEntry } from "../files/safetensors-write.ts";
 import { partsOf, storedPart } from "../graph/weight-form.ts";
-import type { PartName, WeightForm } from "../graph/weight-form.ts";
+import type { PartName, WeightForm, WeightPart } from "../graph/weight-form.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { internalError } from "../errors.ts";
 import { locationsIn, preparedPath } from "./prepared-weights.ts";
@@ -42,22 +42,28 @@ export function prepareForms(
   if (!fs.existsSync(path)) writeSafetensors(path, matrices.flatMap(entriesOf));
   const locations = locationsIn(path);
   return new Map(
-    matrices.map(({ name, form }) => {
-      const [values, scales] = [locations.get(partKey(name, "values")), locations.get(partKey(name, "scales"))];
+    matrices.map(({ name, shape, form }) => {
+      const { values, ...parts } = Object.fromEntries(
+        typesOf(form, shape).map(([part]) => [part, locations.get(partKey(name, part))]),
+      );
       if (!values) throw internalError(`the prepared file has no ${name}.`);
-      return [name, { ...values, form, scales }];
+      return [name, { ...values, form, parts }];
     }),
   );
 }
 
 const partKey = (name: string, part: PartName): string => `${name}.${part}`;
 
+const typesOf = (form: WeightForm, shape: readonly number[]) =>
+  Object.entries(partsOf(form, shape)) as readonly (readonly [PartName, WeightPart])[];
+
 function entriesOf({ name, shape, form, arrays }: FormedMatrix): StreamedEntry[] {
-  return Object.entries(partsOf(form, shape)).map(([part, type]) => ({
-    name: `${name}.${part}`,
+  return typesOf(form, shape).map(([part, type]) => ({
+    name: partKey(name, part),
     ...storedPart(type),
     *chunks() {
-      const array = part === "scales" ? arrays.scales() : arrays.values();
+      const array = arrays[part]?.();
+      if (!array) throw internalError(`${name} is kept without its ${part}.`);
       yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
     },
   }));

@@ -1,9 +1,7 @@
 /** @file Large matrices that products read some rows at a time: the same numbers as over the whole matrix. */
-import { writeFileSync } from "node:fs";
-import path from "node:path";
 import { expect, test } from "vitest";
 import { rejectionOf } from "../../test/support/failure.ts";
-import { temporaryFolder } from "../../test/support/temporary-folder.ts";
+import { storeMatrix, writeArray } from "../../test/support/stored-matrix.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { graphOf } from "../graph/graph.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -12,7 +10,7 @@ import { cpu } from "../runtime/cpu.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { float32Tensor, int64Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { arraysOf, roundTo } from "./weight-storage.ts";
+import { roundTo } from "./weight-storage.ts";
 
 const [rows, columns] = [16_500, 512];
 const shape = [rows, columns];
@@ -43,27 +41,11 @@ const feeds = {
   ids: int64Tensor([5], [0, 16_383, 16_384, 16_499, 7]),
 };
 
-function write(name: string, array: Uint8Array | Int8Array | Uint16Array | Float32Array): { path: string; offset: number; byteLength: number } {
-  const file = path.join(temporaryFolder(), name);
-  writeFileSync(file, array);
-  return { path: file, offset: 0, byteLength: array.byteLength };
-}
-
 async function resultsOver(location: WeightLocation) {
   const session = await cpu.createSession(graphOverTable(), () => location);
   const results = await session.run(feeds);
   await session.dispose();
   return results;
-}
-
-function located(form: WeightForm): WeightLocation {
-  const arrays = arraysOf(form, shape, () => numbers);
-  const scales = arrays.scales();
-  return {
-    ...write("values", arrays.values()),
-    form,
-    scales: scales.length > 0 ? write("scales", scales) : undefined,
-  };
 }
 
 const numbersOf = (tensor: Tensor | undefined) =>
@@ -73,11 +55,12 @@ test.each<WeightForm>([
   { kind: "bfloat16" },
   { kind: "float16" },
   { kind: "nf4", blockSize: 64 },
+  { kind: "nf4", blockSize: 64, nestedBlockSize: 256 },
   { kind: "int8", axis: 0 },
   { kind: "int4", axis: 1, blockSize: 32 },
 ])("products over $kind", async (form) => {
-  const expected = await resultsOver(write("plain", roundTo(form, shape, numbers)));
-  const found = await resultsOver(located(form));
+  const expected = await resultsOver(writeArray("plain", roundTo(form, shape, numbers)));
+  const found = await resultsOver(storeMatrix(form, shape, numbers));
   for (const name of ["rows", "plain", "withBias", "back"]) {
     const [ours, theirs] = [numbersOf(found[name]), numbersOf(expected[name])];
     expect(ours.length).toBe(theirs.length);
@@ -89,7 +72,7 @@ test.each<WeightForm>([
 });
 
 test("an index behind the last row is refused as over the whole matrix", async () => {
-  const session = await cpu.createSession(graphOverTable(), () => located({ kind: "bfloat16" }));
+  const session = await cpu.createSession(graphOverTable(), () => storeMatrix({ kind: "bfloat16" }, shape, numbers));
   const beyond = { ...feeds, ids: int64Tensor([1], [16_500]) };
   expect((await rejectionOf(() => session.run(beyond))).message).toContain(
     "indices element out of data bounds, idx=116 must be within the inclusive range [-116,115]",

@@ -5,9 +5,11 @@
 import type { FourBitTensor } from "../files/four-bit-checkpoint.ts";
 import type { ModuleTable } from "../methods/contract.ts";
 import type { WeightLocation } from "../runtime/session.ts";
+import { dequantiseBlocks } from "../tensor/four-bit-blocks.ts";
+import { elementCount } from "../tensor/tensor.ts";
 import { prepareForms } from "./prepared-forms.ts";
 import type { FormedMatrix } from "./prepared-forms.ts";
-import { arraysOf, isSixteenBit, productMatrices, roundTo, storableMatrices } from "./weight-storage.ts";
+import { arraysOf, fourBitScales, isSixteenBit, nestedArrays, productMatrices, roundScales, roundTo, storableMatrices } from "./weight-storage.ts";
 import type { Compute, SixteenBitType, StorableMatrix, Storage } from "./weight-storage.ts";
 
 /** Where the numbers of matrices come from. */
@@ -106,15 +108,34 @@ function formMatrix(
   { read, fourBit }: MatrixSource,
 ): FormedMatrix {
   const own = fourBit?.(stored);
-  if (own?.kind !== form.kind)
-    return {
-      ...{ name: stored, shape, form },
-      arrays: arraysOf(form, shape, () => read(stored)),
-      rounded: () => roundTo(form, shape, read(stored)),
-    };
+  if (own && (form.kind === "nf4" || form.kind === "fp4") && form.kind === own.kind)
+    return { name: stored, shape, ...fourBitMatrix(own, form.nestedBlockSize, () => read(stored)) };
   return {
-    ...{ name: stored, shape, form: { kind: own.kind, blockSize: own.blockSize } },
-    arrays: { values: () => own.read().packed, scales: () => own.read().scales },
-    rounded: () => read(stored),
+    ...{ name: stored, shape, form },
+    arrays: arraysOf(form, shape, () => read(stored)),
+    rounded: () => roundTo(form, shape, read(stored)),
+  };
+}
+
+/** Its scales are rounded only where they are wanted in eight bits and are not there so. */
+function fourBitMatrix(
+  own: FourBitTensor,
+  wantedBlockSize: number | undefined,
+  decode: () => Float32Array,
+): Pick<FormedMatrix, "form" | "arrays" | "rounded"> {
+  const { kind, blockSize, shape, nested } = own;
+  const values = () => own.read().packed;
+  const scales = () => own.read().scales;
+  if (wantedBlockSize === undefined)
+    return { form: { kind, blockSize }, arrays: { values, scales }, rounded: decode };
+  const form = { kind, blockSize, nestedBlockSize: nested?.blockSize ?? wantedBlockSize };
+  if (nested) return { form, arrays: { values, ...nestedArrays(nested.read, nested.blockSize) }, rounded: decode };
+  return {
+    form,
+    arrays: { values, ...fourBitScales(form, scales) },
+    rounded: () => {
+      const rounded = { packed: values(), scales: roundScales(form, scales()) };
+      return dequantiseBlocks(rounded, elementCount(shape), blockSize, kind);
+    },
   };
 }

@@ -64,8 +64,8 @@ describe.each(storageNames.filter((name) => name !== "float32"))("%s", (storage)
     expect(fs.statSync(path).mtimeMs).toBe(written);
     expect(fs.readdirSync(join(scratch.path, "cache", "weights"))).toEqual(files);
     const bytes = (name: string) => {
-      const { byteLength, scales } = base.locate(name);
-      return byteLength + (scales?.byteLength ?? 0);
+      const { byteLength, parts } = base.locate(name);
+      return Object.values(parts ?? {}).reduce((sum, part) => sum + part.byteLength, byteLength);
     };
     const takenBytes = formed(base).reduce((sum, name) => sum + bytes(name), 0);
     const matrices = storableMatrices(base.modules, storage);

@@ -3,18 +3,25 @@
  * numbers and back. Knows no files.
  */
 import { formBytes } from "../graph/weight-form.ts";
-import type { WeightForm } from "../graph/weight-form.ts";
+import type { PartName, WeightForm } from "../graph/weight-form.ts";
+import { nestScales, nestedBlockSize, unnestScales } from "../tensor/dynamic-eight-bit.ts";
+import type { NestedScales } from "../tensor/dynamic-eight-bit.ts";
 import { bytesPerElement, elementCount } from "../tensor/tensor.ts";
 import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
+import type { FourBitKind } from "../tensor/four-bit-blocks.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
 import { dequantiseInt4, dequantiseInt8, int4Scales, int8Scales, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
 
 /**
  * What frozen matrices are kept as. `int8` has one scale for each output of a layer, `nf4` and `fp4` are
- * bitsandbytes' four bits a number in blocks of 64, `int4` has one scale for each 32 inputs of an output.
+ * bitsandbytes' four bits a number in blocks of 64 (`-double`: with double quantisation), `int4` has one scale for each
+ * 32 inputs of an output.
  */
-export const storageNames = ["float32", "bfloat16", "float16", "int8", "nf4", "fp4", "int4"] as const;
+export const storageNames = [
+  ...(["float32", "bfloat16", "float16", "int8"] as const),
+  ...(["nf4", "nf4-double", "fp4", "fp4-double", "int4"] as const),
+] as const;
 
 export type Storage = (typeof storageNames)[number];
 
@@ -111,6 +118,9 @@ function formOf(storage: Exclude<Storage, "float32">, rowsAreOutputs: boolean): 
     case "nf4":
     case "fp4":
       return { kind: storage, blockSize: 64 };
+    case "nf4-double":
+    case "fp4-double":
+      return { kind: storage === "nf4-double" ? "nf4" : "fp4", blockSize: 64, nestedBlockSize };
     case "bfloat16":
     case "float16":
       return { kind: storage };
@@ -141,12 +151,11 @@ export function keptBytes(
 }
 
 /** The arrays of a matrix in a form, each made when it is asked for. */
-export interface FormArrays {
-  readonly values: () => Uint8Array | Int8Array | Uint16Array;
-  readonly scales: () => Float32Array;
-}
+export type FormArrays = Readonly<
+  Partial<Record<PartName, () => PartArray>> & Record<"values", () => PartArray>
+>;
 
-const noScales = (): Float32Array => new Float32Array(0);
+type PartArray = Uint8Array | Int8Array | Uint16Array | Float32Array;
 
 /** Rounds a matrix to a form. */
 export function arraysOf(form: WeightForm, shape: readonly number[], read: () => Float32Array): FormArrays {
@@ -159,12 +168,12 @@ export function arraysOf(form: WeightForm, shape: readonly number[], read: () =>
           const numbers = read();
           return packBlocks(numbers, blockScales(numbers, form.blockSize), form.blockSize, form.kind);
         },
-        scales: () => blockScales(read(), form.blockSize),
+        ...fourBitScales(form, () => blockScales(read(), form.blockSize)),
       };
     case "bfloat16":
-      return { values: () => narrowToBfloat16(read()), scales: noScales };
+      return { values: () => narrowToBfloat16(read()) };
     case "float16":
-      return { values: () => narrowToFloat16(read()), scales: noScales };
+      return { values: () => narrowToFloat16(read()) };
     case "int8": {
       const quantise = () => quantiseInt8(read(), [rows, columns], form.axis);
       return { values: () => quantise().integers, scales: () => int8Scales(read(), [rows, columns], form.axis) };
@@ -183,6 +192,34 @@ export function arraysOf(form: WeightForm, shape: readonly number[], read: () =>
   }
 }
 
+type FourBitForm = Extract<WeightForm, { readonly kind: FourBitKind }>;
+
+/** Scales of four bits as the form rounds them. */
+export const roundScales = ({ nestedBlockSize: size }: FourBitForm, scales: Float32Array): Float32Array =>
+  size === undefined ? scales : unnestScales(nestScales(scales, size), size);
+
+/** The arrays of a form in four bits besides its numbers, from scales of float32. */
+export function fourBitScales(
+  { nestedBlockSize: size }: FourBitForm,
+  scales: () => Float32Array,
+): Omit<FormArrays, "values"> {
+  return size === undefined ? { scales } : nestedArrays(() => nestScales(scales(), size), size);
+}
+
+/** @param nested Codes of as many scales as there are. */
+export function nestedArrays(nested: () => NestedScales, size: number): Omit<FormArrays, "values"> {
+  return {
+    scales() {
+      const { codes } = nested();
+      const filled = new Uint8Array(Math.ceil(codes.length / size) * size);
+      filled.set(codes);
+      return filled;
+    },
+    nestedScales: () => nested().scales,
+    nestedOffset: () => Float32Array.of(nested().offset),
+  };
+}
+
 /** The numbers that a matrix of the form stands for after rounding. */
 export function roundTo(form: WeightForm, shape: readonly number[], numbers: Float32Array): Float32Array {
   const [rows = 0, columns = 0] = shape;
@@ -190,7 +227,9 @@ export function roundTo(form: WeightForm, shape: readonly number[], numbers: Flo
     case "nf4":
     case "fp4": {
       const { blockSize, kind } = form;
-      return dequantiseBlocks(quantiseBlocks(numbers, blockSize, kind), numbers.length, blockSize, kind);
+      const { packed, scales } = quantiseBlocks(numbers, blockSize, kind);
+      const rounded = { packed, scales: roundScales(form, scales) };
+      return dequantiseBlocks(rounded, numbers.length, blockSize, kind);
     }
     case "bfloat16":
       return widenBfloat16(narrowToBfloat16(numbers));

@@ -17,7 +17,7 @@ test("weights that do not fit are refused with the storages that do, the least l
   expect(check(3e9)).toMatchInlineSnapshot(`
     {
       "code": "memory-exceeded",
-      "hint": "These fit: --storage bfloat16 (2.29 GB); --storage int8 (1.22 GB); --storage nf4 (751 MB). --ignore-memory starts it all the same.",
+      "hint": "These fit: --storage bfloat16 (2.29 GB); --storage int8 (1.22 GB); --storage nf4 (751 MB); --storage nf4-double (701 MB). --ignore-memory starts it all the same.",
       "message": "The run does not fit into memory: expected at most 3.00 GB, which are available, found about 4.44 GB.",
     }
   `);

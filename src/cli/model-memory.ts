@@ -9,7 +9,7 @@ import { processBytes } from "../memory/estimate.ts";
 import { memoryExceeded } from "./memory-text.ts";
 
 /** By what they lose. */
-const smallerStorages = ["bfloat16", "int8", "nf4"] as const;
+const smallerStorages = ["bfloat16", "int8", "nf4", "nf4-double"] as const;
 
 /**
  * @param storage Left out where the checkpoint decides.
@@ -32,5 +32,9 @@ export function checkModelMemory(
 
 /** What a checkpoint comes in that transformers has quantised: both kinds of four bits take as much. */
 function storageOf({ configuration }: Pick<BaseShape, "configuration">): Storage {
-  return configuration["quantization_config"] === undefined ? "float32" : "nf4";
+  const quantised = configuration["quantization_config"];
+  if (typeof quantised !== "object" || quantised === null) return "float32";
+  return "bnb_4bit_use_double_quant" in quantised && quantised.bnb_4bit_use_double_quant === true
+    ? "nf4-double"
+    : "nf4";
 }

@@ -1,8 +1,10 @@
 /** @file Checkpoints in four bits: shown as float32 matrices, and refused where they contradict themselves. */
 import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
+import { byteTensor, fourBitTensors, stateTensor } from "../../test/support/four-bit-tensors.ts";
 import { temporaryFolder } from "../../test/support/temporary-folder.ts";
-import { dequantiseBlocks, fourBitCodes, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
+import { nestScales, unnestScales } from "../tensor/dynamic-eight-bit.ts";
+import { dequantiseBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { openCheckpoint } from "./checkpoint.ts";
@@ -11,19 +13,14 @@ import { writeSafetensors } from "./safetensors-write.ts";
 
 const values = Float32Array.from({ length: 70 }, (_, index) => Math.sin(index));
 const blocks = quantiseBlocks(values, 64, "nf4");
-const bytes = (data: Uint8Array): Tensor => ({ dtype: "uint8", shape: [data.length], data });
+const stateName = "layer.weight.quant_state.bitsandbytes__nf4";
 const state = { quant_type: "nf4", blocksize: 64, dtype: "float32", shape: [7, 10] };
 
-function write(changes: Readonly<Record<string, Tensor | undefined>> = {}, description: object = state) {
+function write(changes: Readonly<Record<string, Tensor | undefined>> = {}, isDouble = false) {
   const folder = temporaryFolder();
   const tensors: Record<string, Tensor | undefined> = {
     "norm.weight": float32Tensor([2], [1, 2]),
-    "layer.weight": bytes(blocks.packed),
-    "layer.weight.absmax": float32Tensor([2], blocks.scales),
-    "layer.weight.quant_map": float32Tensor([16], fourBitCodes.nf4),
-    "layer.weight.quant_state.bitsandbytes__nf4": bytes(
-      new TextEncoder().encode(JSON.stringify(description)),
-    ),
+    ...fourBitTensors("layer.weight", [7, 10], values, isDouble),
     ...changes,
   };
   const entries = Object.entries(tensors).flatMap(([name, tensor]) => (tensor ? [{ name, tensor }] : []));
@@ -44,53 +41,79 @@ test("its matrices look like float32 ones, and their arrays are there as well", 
   expect(checkpoint.readFloat32("norm.weight")).toEqual(Float32Array.of(1, 2));
 });
 
+test("doubly quantised scales come as float32, and as they lie", () => {
+  const checkpoint = open(write({}, true));
+  const nested = nestScales(blocks.scales, 256);
+  const { packed } = blocks;
+  const tensor = checkpoint.fourBit.get("layer.weight");
+  expect(tensor?.read()).toEqual({ packed, scales: unnestScales(nested, 256) });
+  expect(tensor?.nested?.blockSize).toBe(256);
+  expect(tensor?.nested?.read()).toEqual(nested);
+  const other = open(
+    write({ "layer.weight.nested_quant_map": float32Tensor([256], new Float32Array(256)) }, true),
+  );
+  expect(other.fourBit.get("layer.weight")?.nested).toBeUndefined();
+});
+
 const hint = "Download the model again, or use its checkpoint without quantisation.";
 
-test.each<[string, Readonly<Record<string, Tensor | undefined>>, object, string]>([
+test.each<[string, Readonly<Record<string, Tensor | undefined>>, boolean, string]>([
   [
     "a tensor is missing",
     { "layer.weight.absmax": undefined },
-    state,
+    false,
     'lacks the tensor "layer.weight.absmax".',
   ],
   [
     "the shape does not fit the bytes",
-    {},
-    { ...state, shape: [7, 1000] },
+    { [stateName]: stateTensor({ ...state, shape: [7, 1000] }) },
+    false,
     'has 35 bytes in "layer.weight": expected 3500 for [7, 1000].',
   ],
   [
     "there are too few scales",
     { "layer.weight.absmax": float32Tensor([1], [1]) },
-    state,
+    false,
     'has 4 bytes in "layer.weight.absmax": expected 8 for [7, 10].',
   ],
   [
     "the codes are others",
     { "layer.weight.quant_map": float32Tensor([16], new Float32Array(16)) },
-    state,
+    false,
     'has other codes than nf4 in "layer.weight.quant_map".',
   ],
   [
     "it is of another kind",
-    {},
-    { ...state, quant_type: "fp4" },
+    { [stateName]: stateTensor({ ...state, quant_type: "fp4" }) },
+    false,
     "is called nf4, but describes itself as fp4.",
   ],
   [
     "the description is no JSON",
-    { "layer.weight.quant_state.bitsandbytes__nf4": bytes(Uint8Array.of(123)) },
-    state,
+    { [stateName]: byteTensor(Uint8Array.of(123)) },
+    false,
     "has a description that is no JSON.",
   ],
   [
     "the description is too long",
-    { "layer.weight.quant_state.bitsandbytes__nf4": bytes(new Uint8Array(5000)) },
-    state,
+    { [stateName]: byteTensor(new Uint8Array(5000)) },
+    false,
     "has a description of 5000 bytes: expected at most 4096.",
   ],
-])("is refused where %s", (_what, changes, description, problem) => {
-  const folder = write(changes, description);
+  [
+    "scales of its scales are missing",
+    { "layer.weight.nested_absmax": undefined },
+    true,
+    'lacks the tensor "layer.weight.nested_absmax".',
+  ],
+  [
+    "scales are not in eight bits",
+    { "layer.weight.absmax": float32Tensor([2], [1, 1]) },
+    true,
+    'has 8 bytes in "layer.weight.absmax": expected 2 for [7, 10].',
+  ],
+])("is refused where %s", (_what, changes, isDouble, problem) => {
+  const folder = write(changes, isDouble);
   expect(failureOf(() => open(folder), folder)).toEqual({
     code: "file-invalid",
     message: `"FOLDER": the matrix "layer.weight" in four bits ${problem}`,

@@ -6,7 +6,8 @@
  */
 import { z } from "zod";
 import { DeltafitError } from "../errors.ts";
-import { dequantiseDynamic } from "../tensor/dynamic-eight-bit.ts";
+import { dynamicCodes, unnestScales } from "../tensor/dynamic-eight-bit.ts";
+import type { NestedScales } from "../tensor/dynamic-eight-bit.ts";
 import { blockCount, dequantiseBlocks, fourBitCodes } from "../tensor/four-bit-blocks.ts";
 import type { FourBitBlocks, FourBitKind } from "../tensor/four-bit-blocks.ts";
 import { elementCount } from "../tensor/tensor.ts";
@@ -22,6 +23,8 @@ export interface FourBitTensor {
   readonly shape: readonly number[];
   /** Its arrays; doubly quantised scales come as float32. */
   readonly read: () => FourBitBlocks;
+  /** Its scales as they lie, where they are doubly quantised in the usual 256 codes. */
+  readonly nested?: { readonly blockSize: number; readonly read: () => NestedScales } | undefined;
 }
 
 /** A checkpoint with the matrices in it that are kept in four bits, by name. */
@@ -137,15 +140,16 @@ function openTensor(
   const codes = checkpoint.readFloat32(`${name}.quant_map`);
   if (!codes.every((code, index) => code === fourBitCodes[kind][index]))
     throw invalid(`has other codes than ${kind} in ${quote(`${name}.quant_map`)}`);
-  const readScales = () =>
+  const { scales, nested } =
     nestedBlockSize === undefined
-      ? checkpoint.readFloat32(`${name}.absmax`)
-      : nestedScales(checkpoint, name, nestedBlockSize, state.nested_offset ?? 0);
+      ? { scales: () => checkpoint.readFloat32(`${name}.absmax`), nested: undefined }
+      : openNested(checkpoint, name, nestedBlockSize, state.nested_offset ?? 0);
   return {
     kind,
     blockSize,
     shape,
-    read: () => ({ packed: checkpoint.readBytes(name), scales: readScales() }),
+    read: () => ({ packed: checkpoint.readBytes(name), scales: scales() }),
+    nested,
   };
 }
 
@@ -158,12 +162,15 @@ function parseState(bytes: Uint8Array, invalid: (problem: string) => DeltafitErr
 }
 
 /** Scales that are themselves kept in eight bits, less their mean. */
-function nestedScales(checkpoint: Checkpoint, name: string, blockSize: number, offset: number): Float32Array {
-  const blocks = {
+function openNested(checkpoint: Checkpoint, name: string, blockSize: number, offset: number) {
+  const table = checkpoint.readFloat32(`${name}.nested_quant_map`);
+  const read = (): NestedScales => ({
     codes: checkpoint.readBytes(`${name}.absmax`),
     scales: checkpoint.readFloat32(`${name}.nested_absmax`),
+    offset: Math.fround(offset),
+  });
+  return {
+    nested: table.every((number, code) => number === dynamicCodes[code]) ? { blockSize, read } : undefined,
+    scales: () => unnestScales(read(), blockSize, table),
   };
-  const mean = Math.fround(offset);
-  const table = checkpoint.readFloat32(`${name}.nested_quant_map`);
-  return dequantiseDynamic(blocks, blockSize, table).map((scale) => scale + mean);
 }

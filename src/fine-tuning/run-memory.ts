@@ -157,7 +157,7 @@ export interface SmallerRun {
 const mostWays = 3;
 const shortestLength = 32;
 /** Storages that a user would go to, by what they lose. */
-const smallerStorages = ["int8", "nf4"] as const;
+const smallerStorages: readonly Storage[] = ["int8", "nf4", "nf4-double"];
 
 /**
  * Ways in which a run would fit, each of them estimated: the layers recomputed, fewer rows at a time with as many for
@@ -210,7 +210,9 @@ function changed(run: RunShape, settings: SmallerSettings): RunShape {
 
 /** Storages in fewer bits than a run's that the run can do with. */
 function storagesBelow({ storage, modules, tableType, adapters }: RunShape): readonly Storage[] {
-  if (storage !== "float32" && !isSixteenBit(storage)) return storage === "int8" ? ["nf4"] : [];
+  const below = smallerStorages.indexOf(storage);
+  if (below >= 0) return smallerStorages.slice(below + 1);
+  if (storage !== "float32" && !isSixteenBit(storage)) return [];
   const trained = new Set(
     adapters
       .filter(({ trainable }) => trainable)

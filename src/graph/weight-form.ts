@@ -15,6 +15,8 @@ export type WeightForm =
       readonly kind: FourBitKind;
       /** Consecutive numbers that share a scale. */
       readonly blockSize: number;
+      /** Consecutive scales that are in eight bits and share one in turn (double quantisation); left out, they are float32. */
+      readonly nestedBlockSize?: number | undefined;
     }
   | { readonly kind: "bfloat16" | "float16" }
   | {
@@ -40,8 +42,11 @@ export interface RowRange {
   readonly to: number;
 }
 
-/** Names of a form's arrays: its numbers, and what they are multiplied by. */
-export type PartName = "values" | "scales";
+/**
+ * Names of a form's arrays: its numbers, and what they are multiplied by; where these scales are in eight bits, in rows
+ * that share a scale, what they are multiplied by and what is added to all of them.
+ */
+export type PartName = "values" | "scales" | "nestedScales" | "nestedOffset";
 
 /** One array of a stored matrix. */
 export interface WeightPart {
@@ -62,7 +67,7 @@ export function partsOf(
     case "fp4":
       return {
         values: { type: "uint8", shape: [Math.ceil(count / 2)] },
-        scales: { type: "float32", shape: [blockCount(count, form.blockSize)] },
+        ...fourBitScales(blockCount(count, form.blockSize), form.nestedBlockSize),
       };
     case "bfloat16":
     case "float16":
@@ -87,6 +92,20 @@ export function partsOf(
   }
 }
 
+/** Where scales are in eight bits, their last row is filled up. */
+function fourBitScales(
+  count: number,
+  nestedBlockSize: number | undefined,
+): Partial<Record<PartName, WeightPart>> {
+  if (nestedBlockSize === undefined) return { scales: { type: "float32", shape: [count] } };
+  const rows = blockCount(count, nestedBlockSize);
+  return {
+    scales: { type: "uint8", shape: [rows, nestedBlockSize] },
+    nestedScales: { type: "float32", shape: [rows, 1] },
+    nestedOffset: { type: "float32", shape: [1] },
+  };
+}
+
 /** How an array is stored in a file: two integers of four bits share a byte. */
 export function storedPart({ type, shape }: WeightPart): {
   readonly dtype: StoredDataType;
@@ -104,22 +123,27 @@ export function formBytes(form: WeightForm, shape: readonly number[]): number {
 }
 
 /**
- * Whether rows of a matrix can be had alone: each array then has as many bytes for every row, so that those of some rows
- * are a part of it.
+ * Rows of a matrix can be had without the others in multiples of so many, counted from its first: the arrays' bytes of
+ * these rows are a part of them. `undefined` where they cannot.
  */
-export function hasSeparateRows(form: WeightForm, [, columns = 0]: readonly number[]): boolean {
+export function rowsTogether(form: WeightForm, [, columns = 0]: readonly number[]): number | undefined {
   switch (form.kind) {
     case "bfloat16":
     case "float16":
-      return true;
+      return 1;
     case "nf4":
-    case "fp4":
-      return columns % form.blockSize === 0;
+    case "fp4": {
+      const numbers = form.blockSize * (form.nestedBlockSize ?? 1);
+      return numbers / greatestCommonDivisor(numbers, columns);
+    }
     case "int8":
-      return form.axis === 0;
+      return form.axis === 0 ? 1 : undefined;
     case "int4":
-      return form.axis === 1 && columns % form.blockSize === 0;
+      return form.axis === 1 && columns % form.blockSize === 0 ? 1 : undefined;
     case "int4-blocks":
-      return false;
+      return undefined;
   }
 }
+
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);

@@ -77,6 +77,6 @@ export function partTensor(
   const all = externalTensor(name, arrayOf(rowCount), whole);
   if (!rows) return all;
   const some = arrayOf(rows.to - rows.from);
-  const offset = whole.offset + (whole.byteLength / rowCount) * rows.from;
+  const offset = whole.offset + arrayOf(rows.from).byteLength;
   return externalTensor(name, some, { file: whole.file, offset, byteLength: some.byteLength });
 }

@@ -130,8 +130,8 @@ function hasIntegerProducts(graph: Graph): boolean {
 /** One array of a weight: of the form that the storage keeps it in, or of one that products read. */
 function arrayIn(weight: WeightLocation, form: WeightForm | undefined, part: PartName): ArrayLocation {
   const kept = keptFor(weight, form) ?? weight;
-  const array = part === "scales" ? kept.scales : kept;
-  if (!array) throw internalError("a weight is kept without its scales.");
+  const array = part === "values" ? kept : kept.parts?.[part];
+  if (!array) throw internalError(`a weight is kept without its ${part}.`);
   return array;
 }
 

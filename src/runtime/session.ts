@@ -3,7 +3,7 @@
  * places of weights; which runtime and which device stand behind is known only in this room.
  */
 import type { Graph } from "../graph/graph.ts";
-import type { WeightForm } from "../graph/weight-form.ts";
+import type { PartName, WeightForm } from "../graph/weight-form.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** A graph ready to run. Weights are shared with other sessions over the same files. */
@@ -25,8 +25,8 @@ export interface ArrayLocation {
 export interface WeightLocation extends ArrayLocation {
   /** How the matrix is kept, where it is not as float32 values. */
   readonly form?: WeightForm | undefined;
-  /** The scales of a form that has them. */
-  readonly scales?: ArrayLocation | undefined;
+  /** The other arrays of a form that has more than its numbers. */
+  readonly parts?: Readonly<Partial<Record<PartName, ArrayLocation>>> | undefined;
   /**
    * The matrix in eight bits, for products in whole numbers: with a scale for each row, and for each column. One of them
    * may be missing; its products are as if there were none.

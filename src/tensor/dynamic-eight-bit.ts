@@ -85,3 +85,46 @@ export function dequantiseDynamic(
     (code, index) => (table[code] ?? 0) * (scales[Math.floor(index / blockSize)] ?? 0),
   );
 }
+
+/** Scales of a matrix that are kept in eight bits themselves, less their mean. */
+export interface NestedScales extends DynamicBlocks {
+  /** The mean. */
+  readonly offset: number;
+}
+
+/** Scales in a block of eight bits, as bitsandbytes has them. */
+export const nestedBlockSize = 256;
+
+/**
+ * Double quantisation (Dettmers et al. 2023, "QLoRA", section 3): scales less their mean in eight bits, in blocks that
+ * share a scale.
+ * @param offset The mean; left out, it is summed in 64 bits and rounded once, where torch's order of adding is its own.
+ */
+export function nestScales(
+  scales: Float32Array,
+  blockSize: number,
+  offset: number = meanOf(scales),
+): NestedScales {
+  return {
+    ...quantiseDynamic(
+      scales.map((scale) => scale - offset),
+      blockSize,
+    ),
+    offset,
+  };
+}
+
+const meanOf = (values: Float32Array): number =>
+  Math.fround(values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length));
+
+/**
+ * The scales that nested ones stand for.
+ * @param table The 256 numbers of the codes.
+ */
+export function unnestScales(
+  { offset, ...blocks }: NestedScales,
+  blockSize: number,
+  table: Float32Array = dynamicCodes,
+): Float32Array {
+  return dequantiseDynamic(blocks, blockSize, table).map((scale) => scale + offset);
+}

@@ -45,7 +45,7 @@ test("(IA)3 rescales the inputs of feed-forward layers where nothing else is ask
   expect(await parametersOf("ia3", ...both)).toBe(layers * (hidden + hidden));
 });
 
-test.each(["bfloat16", "int8", "nf4", "fp4", "int4"])(
+test.each(["bfloat16", "int8", "nf4", "nf4-double", "fp4", "int4"])(
   "a start out of the matrix is written at its own rank where the base is kept in %s",
   async (storage) => {
     const workspace = await promptWorkspace();

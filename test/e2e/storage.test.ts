@@ -21,6 +21,7 @@ test("evaluate and generate with weights of every storage", async () => {
     ["bfloat16", "float32", 0.002],
     ["int8", "float32", 0.01],
     ["nf4", "float32", 0.04],
+    ["nf4-double", "float32", 0.04],
     ["int4", "float32", 0.04],
     ["float32", "int8", 0.01],
     ["int4", "int8", 0.04],

@@ -2,10 +2,8 @@
  * @file Products in whole numbers of eight bits: ONNX Runtime computes what the interpreter computes, and both are near
  * the product of the numbers themselves.
  */
-import { writeFileSync } from "node:fs";
-import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
+import { roundTo } from "../../src/base/weight-storage.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { graphOf, nodesOf } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/graph.ts";
@@ -16,6 +14,7 @@ import type { WeightForm } from "../../src/graph/weight-form.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
 import { float32Tensor, int64Tensor } from "../../src/tensor/tensor.ts";
+import { storeMatrix, writeArray } from "../support/stored-matrix.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { difference } from "./harness.ts";
 
@@ -31,17 +30,8 @@ const values = new TorchGenerator(1).normal(480);
 const isKept = { productAxes: [0, 1] } as const;
 
 function locations() {
-  const folder = temporaryFolder();
-  const write = (name: string, array: NodeJS.ArrayBufferView) => {
-    const file = path.join(folder, name);
-    writeFileSync(file, array);
-    return { path: file, offset: 0, byteLength: array.byteLength };
-  };
-  const scaledBy = (axis: 0 | 1) => {
-    const arrays = arraysOf({ kind: "int8", axis }, shape, () => values);
-    return { ...write(`values${axis}`, arrays.values()), scales: write(`scales${axis}`, arrays.scales()) };
-  };
-  return { ...write("float32", values), products: { byRow: scaledBy(0), byColumn: scaledBy(1) } };
+  const scaledBy = (axis: 0 | 1) => storeMatrix({ kind: "int8", axis }, shape, values);
+  return { ...writeArray("float32", values), products: { byRow: scaledBy(0), byColumn: scaledBy(1) } };
 }
 
 const host = (extents: readonly number[], data: ArrayLike<number>) => ({
@@ -121,16 +111,9 @@ describe("the gradient of a softmax times the matrix that made the logits", () =
     logits[classes + 8] = 12;
     logits[2 * classes + 8] = 14;
     const [targets, dy, addend] = [[3, 8, 40], [1, 1, -0.5], new TorchGenerator(8).normal(3 * size)];
-    const folder = temporaryFolder();
-    const write = (name: string, array: NodeJS.ArrayBufferView) => {
-      const file = path.join(folder, name);
-      writeFileSync(file, array);
-      return { path: file, offset: 0, byteLength: array.byteLength };
-    };
-    const arrays = arraysOf({ kind: "int8", axis: 1 }, [classes, size], () => rounded);
-    const byColumn = { ...write("values", arrays.values()), scales: write("scales", arrays.scales()) };
+    const byColumn = storeMatrix({ kind: "int8", axis: 1 }, [classes, size], rounded);
     const products = { byRow: undefined, byColumn, isOutput: true };
-    const session = await cpu.createSession(graph, () => ({ ...write("w", rounded), products }), {
+    const session = await cpu.createSession(graph, () => ({ ...writeArray("w", rounded), products }), {
       threads: 1,
     });
     const found = (
@@ -173,16 +156,7 @@ describe("the gradient of a softmax times the matrix that made the logits", () =
 test("few rows are multiplied with blocks of four bits", async () => {
   const [rows, columns, blockSize] = [12, 64, 32];
   const matrix = new TorchGenerator(3).normal(rows * columns);
-  const folder = temporaryFolder();
-  const keep = (form: WeightForm) => {
-    const arrays = arraysOf(form, [rows, columns], () => matrix);
-    const [values, scales] = [arrays.values(), arrays.scales()].map((array, part) => {
-      const file = path.join(folder, `${form.kind}-${part}`);
-      writeFileSync(file, array);
-      return { path: file, offset: 0, byteLength: array.byteLength };
-    });
-    return { ...values!, form, scales };
-  };
+  const keep = (form: WeightForm) => storeMatrix(form, [rows, columns], matrix);
   const blocks = keep({ kind: "int4-blocks", blockSize });
   const [byRow, byColumn] = [keep({ kind: "int8", axis: 0 }), keep({ kind: "int8", axis: 1 })];
   const builder = new GraphBuilder();
@@ -196,7 +170,7 @@ test("few rows are multiplied with blocks of four bits", async () => {
   const session = await cpu.createSession(graph, locate, { threads: 1, fewRows: true });
   const found = await session.run({ x: float32Tensor([2, columns], x), c: float32Tensor([2, rows], addend) });
   await session.dispose();
-  const rounded = roundTo(blocks.form, [rows, columns], matrix);
+  const rounded = roundTo({ kind: "int4-blocks", blockSize }, [rows, columns], matrix);
   expect(rounded).toEqual(roundTo({ kind: "int4", axis: 1, blockSize }, [rows, columns], matrix));
   const feeds = {
     x: host([2, columns], x),

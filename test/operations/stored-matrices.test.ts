@@ -2,25 +2,24 @@
  * @file Matrices in other forms than float32: whatever use a graph makes of one, ONNX Runtime computes what the
  * interpreter computes from the numbers that the form stands for.
  */
-import { writeFileSync } from "node:fs";
-import path from "node:path";
 import { expect, test } from "vitest";
-import { arraysOf, roundTo } from "../../src/base/weight-storage.ts";
+import { roundTo } from "../../src/base/weight-storage.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { graphOf } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/graph.ts";
 import { interpret } from "../../src/graph/interpret.ts";
 import type { WeightForm } from "../../src/graph/weight-form.ts";
 import { cpu } from "../../src/runtime/cpu.ts";
-import type { WeightLocation } from "../../src/runtime/session.ts";
 import { TorchGenerator } from "../../src/tensor/random.ts";
 import { float32Tensor } from "../../src/tensor/tensor.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
+import { storeMatrix } from "../support/stored-matrix.ts";
 import { difference } from "./harness.ts";
 
 const forms: readonly (readonly [string, WeightForm])[] = [
   ["nf4", { kind: "nf4", blockSize: 64 }],
   ["fp4", { kind: "fp4", blockSize: 64 }],
+  ["nf4 twice", { kind: "nf4", blockSize: 64, nestedBlockSize: 256 }],
+  ["fp4 twice, in small blocks", { kind: "fp4", blockSize: 16, nestedBlockSize: 4 }],
   ["bfloat16", { kind: "bfloat16" }],
   ["float16", { kind: "float16" }],
   ["int8 by row", { kind: "int8", axis: 0 }],
@@ -28,18 +27,6 @@ const forms: readonly (readonly [string, WeightForm])[] = [
   ["int4 along rows", { kind: "int4", axis: 1, blockSize: 32 }],
   ["int4 along columns", { kind: "int4", axis: 0, blockSize: 32 }],
 ];
-
-/** Writes the arrays of a matrix in a form into files. */
-function store(form: WeightForm, shape: readonly number[], values: Float32Array): WeightLocation {
-  const folder = temporaryFolder();
-  const arrays = arraysOf(form, shape, () => values);
-  const write = (name: string, array: NodeJS.ArrayBufferView) => {
-    const file = path.join(folder, name);
-    writeFileSync(file, array);
-    return { path: file, offset: 0, byteLength: array.byteLength };
-  };
-  return { ...write("values", arrays.values()), form, scales: write("scales", arrays.scales()) };
-}
 
 interface Use {
   readonly name: string;
@@ -110,7 +97,7 @@ test.each(forms.flatMap(([form, settings]) => uses.map((use) => ({ form, setting
     const values = generator.normal(out * columns);
     const y = use.build(builder, builder.weight("w", use.shape), x);
     const graph = graphOf([{ name: "y", value: y }]);
-    const location = store(settings, use.shape, values);
+    const location = storeMatrix(settings, use.shape, values);
     const session = await cpu.createSession(graph, () => location, { threads: 1 });
     const results = await session.run(
       Object.fromEntries(

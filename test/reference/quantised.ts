@@ -7,7 +7,14 @@ import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "../../src/adapters/folder.ts";
 import { readJsonFile } from "../../src/files/json.ts";
-import { dequantiseDynamic, dynamicCodes, quantiseDynamic } from "../../src/tensor/dynamic-eight-bit.ts";
+import {
+  dequantiseDynamic,
+  dynamicCodes,
+  nestedBlockSize,
+  nestScales,
+  quantiseDynamic,
+  unnestScales,
+} from "../../src/tensor/dynamic-eight-bit.ts";
 import { dequantiseBlocks, fourBitCodes, quantiseBlocks } from "../../src/tensor/four-bit-blocks.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { CaseFailure, caseFolders, compare, floats, readBatch, readTensors, tolerances } from "./cases.ts";
@@ -27,6 +34,8 @@ const blocksSchema = z.looseObject({
     }),
   ),
 });
+
+const kindSchema = z.looseObject({ quant_type: z.enum(["nf4", "fp4"]), double_quant: z.boolean() });
 
 /** Smaller than any difference of two float32 numbers that differ. */
 const exactly: Tolerance = { absolute: Number.MIN_VALUE, relative: 0 };
@@ -70,12 +79,9 @@ function checkBlocksOf(
   }
   // The mean is torch's, whose order of addition is its own.
   const mean = floats(tensors, `${key}.offset`).data[0] ?? NaN;
-  const nestedSize = one.nested_blocksize ?? 256;
-  const nested = quantiseDynamic(
-    scales.map((scale) => scale - mean),
-    nestedSize,
-  );
-  const restored = dequantiseDynamic(nested, nestedSize).map((scale) => scale + mean);
+  const nestedSize = one.nested_blocksize ?? nestedBlockSize;
+  const nested = nestScales(scales, nestedSize, mean);
+  const restored = unnestScales(nested, nestedSize);
   compareArrays(tensors, key, {
     ...{ absmax: nested.codes, nested_absmax: nested.scales, nested_code: dynamicCodes },
     dequantised: dequantiseBlocks({ packed, scales: restored }, weight.length, blocksize, kind),
@@ -104,6 +110,9 @@ const numbers = ({ data }: Tensor): Float64Array => Float64Array.from<number | b
 async function checkModel(folder: string): Promise<void> {
   const recorded = z.looseObject({}).parse(readJsonFile(join(folder, "case.json")));
   const base = await openCaseBase(join(folder, "base"), "causal-lm");
+  const { quant_type: kind, double_quant: isDouble } = kindSchema.parse(recorded);
+  if (base.storage !== (isDouble ? `${kind}-double` : kind))
+    throw new CaseFailure(`it is kept as ${base.storage}`);
   const expected = readTensors(join(folder, "expected.safetensors"));
   for (const key of expected.keys()) {
     const [, name] = /^dequantised\.(.+)$/.exec(key) ?? [];

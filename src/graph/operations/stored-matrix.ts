@@ -3,12 +3,14 @@
  * use, so that no more than one such matrix is there at a time.
  */
 import { internalError } from "../../errors.ts";
+import { dynamicCodes } from "../../tensor/dynamic-eight-bit.ts";
 import type { FourBitKind } from "../../tensor/four-bit-blocks.ts";
+import { elementCount } from "../../tensor/tensor.ts";
 import { isOperation } from "../graph.ts";
 import type { Node, Value } from "../graph.ts";
 import { onnxDataType } from "../operation.ts";
 import type { LoweringTarget } from "../operation.ts";
-import { hasSeparateRows, partsOf } from "../weight-form.ts";
+import { partsOf, rowsTogether } from "../weight-form.ts";
 import type { PartName, RowRange, WeightForm } from "../weight-form.ts";
 
 /** A matrix of the base that is kept in a form. */
@@ -31,11 +33,13 @@ export function storedMatrix(value: Value | undefined): StoredMatrix | undefined
 /** Numbers of a matrix that are decoded at once: 32 MiB of float32. A layer's own matrices mostly have fewer. */
 const numbersAtOnce = 2 ** 23;
 
-/** Rows that are decoded at once: fewer than there are only where rows can be had alone. */
+/** Rows that are decoded at once: fewer than there are only where some can be had without the others. */
 export function rowsAtOnce({ form, shape }: StoredMatrix): number {
   const [rows = 0, columns = 0] = shape;
-  if (rows * columns <= numbersAtOnce || !hasSeparateRows(form, shape)) return rows;
-  return Math.max(1, Math.floor(numbersAtOnce / columns));
+  const together = rowsTogether(form, shape);
+  if (rows * columns <= numbersAtOnce || together === undefined) return rows;
+  const most = Math.floor(numbersAtOnce / (columns * together)) * together;
+  return Math.min(rows, Math.max(together, most));
 }
 
 /** The matrix in blocks of so many rows. */
@@ -60,12 +64,11 @@ export function lowerStoredValue(
   after?: string,
 ): void {
   const { node, form, rows } = matrix;
-  const part = (name: PartName) => {
-    const whole = target.weightPart(node, name, rows);
-    // The smaller array is the one that waits.
-    const waits = after !== undefined && name === (hasScales(form) ? "scales" : "values");
-    return waits ? lowerAfter(target, matrix, { name, whole, after }) : whole;
-  };
+  // The smaller array is the one that waits.
+  const part = (name: PartName) =>
+    name === (hasScales(form) ? "scales" : "values")
+      ? waitingPart(target, matrix, name, after)
+      : target.weightPart(node, name, rows);
   switch (form.kind) {
     case "bfloat16":
     case "float16":
@@ -82,7 +85,7 @@ export function lowerStoredValue(
     }
     case "nf4":
     case "fp4":
-      lowerFourBit(target, matrix, form, [part("values"), part("scales")], output);
+      lowerFourBit(target, { ...matrix, form }, output, after);
       return;
     case "int4-blocks":
       throw internalError(`the blocks of ${node.attributes.name} are for BlockGemm alone.`);
@@ -92,24 +95,51 @@ export function lowerStoredValue(
 const hasScales = ({ kind }: WeightForm): boolean => kind !== "bfloat16" && kind !== "float16";
 
 /** An array of the matrix in its own shape, which is computed from the shape of what it waits for. */
-function lowerAfter(
+function waitingPart(
   target: LoweringTarget,
-  { form, shape }: StoredMatrix,
-  { name, whole, after }: { readonly name: PartName; readonly whole: string; readonly after: string },
+  { node, form, shape, rows }: StoredMatrix,
+  name: PartName,
+  after: string | undefined,
 ): string {
-  const [extent, nothing, own, array] = ["extent", "nothing", "own", name].map((hint) =>
-    target.intermediate(hint),
-  ) as [string, string, string, string];
+  const whole = target.weightPart(node, name, rows);
+  if (after === undefined) return whole;
+  const [nothing, own, array] = ["nothing", "own", name].map((hint) => target.intermediate(hint)) as [
+    string,
+    string,
+    string,
+  ];
   const partShape = partsOf(form, shape)[name]?.shape ?? [];
-  target.emit("Shape", [after], [extent], { start: 0, end: 1 });
-  target.emit("Mul", [extent, target.constant("int64", [1], [0])], [nothing]);
-  target.emit("Add", [nothing, target.constant("int64", [partShape.length], partShape)], [own]);
+  target.emit("Shape", [after], [nothing], { start: 0, end: 0 });
+  target.emit("Concat", [nothing, target.constant("int64", [partShape.length], partShape)], [own], {
+    axis: 0,
+  });
   target.emit("Reshape", [whole, own], [array]);
   return array;
 }
 
+/**
+ * Scales of blocks as float32 numbers: those of double quantisation are looked up in the numbers that codes of eight bits
+ * stand for, multiplied by the scale of their row, and moved by the mean of all. Their last row is longer than the matrix
+ * has blocks; what reads them reads the first ones.
+ */
+function fourBitScales(target: LoweringTarget, matrix: FourBitMatrix, after: string | undefined): string {
+  const { node, form, shape, rows } = matrix;
+  const stored = waitingPart(target, matrix, "scales", after);
+  if (form.nestedBlockSize === undefined) return stored;
+  const extents = partsOf(form, shape).scales?.shape ?? [];
+  const step = (operation: string, inputs: readonly string[], dtype: "int32" | "float32" = "float32") => {
+    const name = target.intermediate("scales", { dtype, shape: extents });
+    target.emit(operation, inputs, [name], operation === "Cast" ? { to: onnxDataType[dtype] } : {});
+    return name;
+  };
+  const table = target.constant("float32", [dynamicCodes.length], [...dynamicCodes]);
+  const numbers = step("Gather", [table, step("Cast", [stored], "int32")]);
+  const scaled = step("Mul", [numbers, target.weightPart(node, "nestedScales", rows)]);
+  return step("Add", [scaled, target.weightPart(node, "nestedOffset")]);
+}
+
 /** The matrix of a product x W^T that the runtime computes from these four bits itself. */
-export function fourBitFactor(node: Node<"Gemm">): FourBitFactor | undefined {
+export function fourBitFactor(node: Node<"Gemm">): FourBitMatrix | undefined {
   const [x, w, c] = node.inputs;
   const [matrix, { alpha, transA, transB }] = [storedMatrix(w), node.attributes];
   if (!matrix || storedMatrix(x) || c || alpha !== 1 || transA || !transB) return undefined;
@@ -117,7 +147,7 @@ export function fourBitFactor(node: Node<"Gemm">): FourBitFactor | undefined {
   return form.kind === "nf4" || form.kind === "fp4" ? { ...matrix, form } : undefined;
 }
 
-interface FourBitFactor extends StoredMatrix {
+interface FourBitMatrix extends StoredMatrix {
   readonly form: Extract<WeightForm, { readonly kind: FourBitKind }>;
 }
 
@@ -130,8 +160,11 @@ export function lowerFourBitProduct(node: Node<"Gemm">, target: LoweringTarget):
   if (!matrix) return false;
   const { form, shape } = matrix;
   const [rows = 0, columns = 0] = shape;
-  const parts = [target.weightPart(matrix.node, "values"), target.weightPart(matrix.node, "scales")];
-  emitFourBitProduct(target, form, [columns, rows], [target.input(0), ...parts], target.output(0));
+  const x = target.input(0);
+  // Scales of float32 are read as they lie; nested ones are decoded, which has to wait.
+  const scales = fourBitScales(target, matrix, form.nestedBlockSize === undefined ? undefined : x);
+  const inputs = [x, target.weightPart(matrix.node, "values"), scales];
+  emitFourBitProduct(target, form, [columns, rows], inputs, target.output(0));
   return true;
 }
 
@@ -156,15 +189,15 @@ function emitFourBitProduct(
  */
 function lowerFourBit(
   target: LoweringTarget,
-  { shape }: StoredMatrix,
-  form: { readonly kind: FourBitKind; readonly blockSize: number },
-  parts: readonly [values: string, scales: string],
+  matrix: FourBitMatrix,
   output: string,
+  after: string | undefined,
 ): void {
-  const count = shape.reduce((product, extent) => product * extent, 1);
+  const { node, form, shape, rows } = matrix;
+  const count = elementCount(shape);
   const row = target.intermediate("row", { dtype: "float32", shape: [1, count] });
-  const inputs = [target.constant("float32", [1, 1], [1]), ...parts];
-  emitFourBitProduct(target, form, [1, count], inputs, row);
+  const parts = [target.weightPart(node, "values", rows), fourBitScales(target, matrix, after)];
+  emitFourBitProduct(target, form, [1, count], [target.constant("float32", [1, 1], [1]), ...parts], row);
   target.emit("Reshape", [row, target.constant("int64", [shape.length], shape)], [output]);
 }
 
