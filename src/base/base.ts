@@ -20,6 +20,7 @@ import type { TaskSettings } from "../methods/survey.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { keyedGenerator } from "./initial-values.ts";
+import { lazily } from "./lazily.ts";
 import { contentKey, prepareWeights } from "./prepared-weights.ts";
 import { randomWeights } from "./random-weights.ts";
 import { storeMatrices } from "./stored-matrices.ts";
@@ -46,8 +47,11 @@ export interface Base {
   readonly tableType: (stored: string) => SixteenBitType | undefined;
   /** How products with them are computed. */
   readonly compute: Compute;
-  /** Where a stored tensor lies: float32 values, or those of the form that the storage keeps it in. */
-  locate(stored: string): WeightLocation;
+  /**
+   * Where a stored tensor lies: float32 values, or those of the form that the storage keeps it in. The first call prepares
+   * in the cache what does not lie anywhere yet.
+   */
+  readonly locate: (stored: string) => WeightLocation;
   /** The checkpoint's values of a parameter as float32, by its own or its stored name, row-major. */
   read(name: string): Float32Array;
   /** The same as `read`, rounded to the form that the storage keeps a frozen matrix in: what products compute with. */
@@ -74,11 +78,17 @@ export interface OpenBaseOptions {
 }
 
 /**
- * Opens a base model and checks every tensor's name and shape.
+ * Opens a base model and checks every tensor's name and shape. Weights are read when a session first needs them.
  * @throws DeltafitError `checkpoint-mismatch` naming missing, extra and misshapen tensors; `config-invalid`;
  * `architecture-unknown`; what reading the files throws.
  */
-export async function openBase(options: OpenBaseOptions): Promise<Base> {
+export function openBase(options: OpenBaseOptions): Promise<Base> {
+  return new Promise((resolve) => {
+    resolve(readBase(options));
+  });
+}
+
+function readBase(options: OpenBaseOptions): Base {
   const { path, name = path, randomWeights: weightSeed, headSeed = 0 } = options;
   let opened: Checkpoint | undefined;
   const openedCheckpoint = () => (opened ??= openCheckpoint(path));
@@ -94,7 +104,7 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
   if (weightSeed !== undefined) {
     const prepared = randomWeights(configuration, storedParameters(modules), weightSeed, initialValue);
     const { storage = "float32" } = options;
-    const matrices = await storeMatrices(modules, storage, compute, {
+    const matrices = storeMatrices(modules, storage, compute, {
       key: () => prepared.key,
       read: (stored) => prepared.read(stored),
       tableType: shape.tableType,
@@ -121,7 +131,7 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
     const type = checkpoint.tensors.get(nameOf(stored))?.dtype ?? "";
     return isSixteenBit(type) ? type : undefined;
   };
-  const matrices = await storeMatrices(modules, storage, compute, {
+  const matrices = storeMatrices(modules, storage, compute, {
     key: (stored) => contentKey("source", checkpoint, stored.map(nameOf)),
     read: (stored) => checkpoint.readFloat32(nameOf(stored)),
     has: (stored) => !missing.has(stored),
@@ -132,8 +142,8 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
       return tensor?.dtype === type ? { path: tensor.path, offset: tensor.offset, byteLength: tensor.byteLength, form: { kind: type } } : undefined;
     },
   });
-  const asFloat32 = storedParameters(modules).map(({ stored }) => stored).filter((stored) => !missing.has(stored) && !matrices.locate(stored));
-  const prepared = await prepareWeights(checkpoint, asFloat32, nameOf);
+  const asFloat32 = storedParameters(modules).map(({ stored }) => stored).filter((stored) => !missing.has(stored) && !matrices.keeps(stored));
+  const prepared = lazily(() => prepareWeights(checkpoint, asFloat32, nameOf));
   const read = (given: string) => {
     const stored = storedOf(given);
     const fresh = missing.get(stored);
@@ -147,12 +157,18 @@ export async function openBase(options: OpenBaseOptions): Promise<Base> {
     newParameters: newParameters.map((parameter) => parameter.name),
     locate(stored) {
       if (missing.has(stored)) throw untrainedHead(name, [...missing.keys()]);
-      return { ...(matrices.locate(stored) ?? prepared(stored)), products: matrices.products(stored) };
+      return { ...(matrices.locate(stored) ?? prepared()(stored)), products: matrices.products(stored) };
     },
     read,
     readRounded: (given) => matrices.rounded(storedOf(given)) ?? read(given),
     source: { checkpoint, nameOf },
   };
+}
+
+/** Prepares in the cache what sessions over the base will read, which takes minutes for a large model that is new to it. */
+export function prepareBase({ modules, newParameters, locate }: Pick<Base, "modules" | "newParameters" | "locate">): void {
+  const fresh = new Set(newParameters);
+  for (const { name, stored } of modules.parameters.values()) if (!fresh.has(name)) locate(stored);
 }
 
 /** The storage that a checkpoint comes in. */

@@ -17,11 +17,11 @@ import { internalError } from "../errors.ts";
 const formatVersion = 1;
 
 /** Finds, or makes, the float32 values of tensors given by their stored names. */
-export async function prepareWeights(
+export function prepareWeights(
   checkpoint: FourBitCheckpoint,
   stored: readonly string[],
   nameOf: (stored: string) => string,
-): Promise<(stored: string) => WeightLocation> {
+): (stored: string) => WeightLocation {
   const converted = stored.filter(
     (name) => checkpoint.tensors.get(nameOf(name))?.dtype !== "float32" || checkpoint.fourBit.has(nameOf(name)),
   );
@@ -31,7 +31,7 @@ export async function prepareWeights(
     return { path: tensor.path, offset: tensor.offset, byteLength: tensor.byteLength };
   };
   if (converted.length === 0) return direct;
-  const path = preparedPath(await contentKey(`float32 ${formatVersion}`, checkpoint, converted.map(nameOf)));
+  const path = preparedPath(contentKey(`float32 ${formatVersion}`, checkpoint, converted.map(nameOf)));
   if (!fs.existsSync(path))
     writePrepared(
       path,
@@ -78,26 +78,36 @@ export function locationsIn(path: string): ReadonlyMap<string, WeightLocation> {
 }
 
 /** Hash of what a prepared file depends on: its kind, the tensors' names and the bytes of the files that hold them. */
-export async function contentKey(kind: string, checkpoint: Checkpoint, names: readonly string[]): Promise<string> {
+export function contentKey(kind: string, checkpoint: Checkpoint, names: readonly string[]): string {
   const hash = createHash("sha256").update(`${kind}\n${names.join("\n")}\n`);
   const paths = new Set(names.flatMap((name) => checkpoint.tensors.get(name)?.path ?? []));
-  for (const path of [...paths].sort()) hash.update(await digestOf(path));
+  for (const path of [...paths].sort()) hash.update(digestOf(path));
   return hash.digest("hex").slice(0, 40);
 }
 
 /** SHA-256 of a file. Remembered under what identifies an unchanged file, since large files take seconds to read. */
-async function digestOf(path: string): Promise<string> {
-  const { dev, ino, size, mtimeNs } = await fs.promises.stat(path, { bigint: true });
+function digestOf(path: string): string {
+  const { dev, ino, size, mtimeNs } = fs.statSync(path, { bigint: true });
   const folder = join(cacheFolder(), "digests");
   const memo = join(folder, createHash("sha256").update(`${path}\n${dev} ${ino} ${size} ${mtimeNs}`).digest("hex").slice(0, 40));
   try {
-    return await fs.promises.readFile(memo, "utf8");
+    return fs.readFileSync(memo, "utf8");
   } catch {
-    const hash = createHash("sha256");
-    for await (const chunk of fs.createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Uint8Array);
-    const digest = hash.digest("hex");
-    await fs.promises.mkdir(folder, { recursive: true });
-    await fs.promises.writeFile(memo, digest);
+    const digest = hashFile(path);
+    fs.mkdirSync(folder, { recursive: true });
+    fs.writeFileSync(memo, digest);
     return digest;
   }
+}
+
+function hashFile(path: string): string {
+  const hash = createHash("sha256");
+  const piece = new Uint8Array(2 ** 20);
+  const file = fs.openSync(path, "r");
+  try {
+    for (let count; (count = fs.readSync(file, piece)) > 0; ) hash.update(piece.subarray(0, count));
+  } finally {
+    fs.closeSync(file);
+  }
+  return hash.digest("hex");
 }

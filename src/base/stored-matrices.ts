@@ -7,15 +7,16 @@ import type { ModuleTable } from "../methods/contract.ts";
 import type { WeightLocation } from "../runtime/session.ts";
 import { dequantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { lazily } from "./lazily.ts";
 import { prepareForms } from "./prepared-forms.ts";
 import type { FormedMatrix } from "./prepared-forms.ts";
 import { arraysOf, fourBitScales, isSixteenBit, nestedArrays, productMatrices, roundScales, roundTo, storableMatrices } from "./weight-storage.ts";
-import type { Compute, SixteenBitType, StorableMatrix, Storage } from "./weight-storage.ts";
+import type { Compute, ProductMatrix, SixteenBitType, StorableMatrix, Storage } from "./weight-storage.ts";
 
 /** Where the numbers of matrices come from. */
 export interface MatrixSource {
   /** Hash of what the given stored tensors depend on. */
-  readonly key: (stored: readonly string[]) => string | Promise<string>;
+  readonly key: (stored: readonly string[]) => string;
   readonly read: (stored: string) => Float32Array;
   /** Whether there are numbers at all: a new head has none. */
   readonly has?: (stored: string) => boolean;
@@ -29,6 +30,8 @@ export interface MatrixSource {
 
 /** Matrices in their forms, by stored names. */
 export interface StoredMatrices {
+  /** Whether the storage keeps a matrix in a form. */
+  readonly keeps: (stored: string) => boolean;
   /** Where the storage keeps a matrix; `undefined` for what stays float32. */
   readonly locate: (stored: string) => WeightLocation | undefined;
   /** What products read in place of a matrix. */
@@ -37,13 +40,13 @@ export interface StoredMatrices {
   readonly rounded: (stored: string) => Float32Array | undefined;
 }
 
-/** Finds or prepares the matrices; later starts find them. */
-export async function storeMatrices(
+/** What is not in the cache is prepared when something first asks for one of its kind; later starts find it. */
+export function storeMatrices(
   modules: ModuleTable,
   storage: Storage,
   compute: Compute,
   source: MatrixSource,
-): Promise<StoredMatrices> {
+): StoredMatrices {
   const isThere = ({ stored }: { readonly stored: string }) => source.has?.(stored) ?? true;
   const direct = new Map<string, WeightLocation>();
   const formed = new Map<string, FormedMatrix>();
@@ -53,9 +56,29 @@ export async function storeMatrices(
     if (asItIs) direct.set(stored, asItIs);
     else formed.set(stored, formMatrix(matrix, source));
   }
-  const prepared = await prepare(source, [...formed.values()]);
-  const factors = compute === "int8" ? productMatrices(modules).filter(isThere) : [];
+  const prepared = prepare(source, [...formed.values()]);
   const rounded = (stored: string) => formed.get(stored)?.rounded();
+  const products = prepareProducts(compute === "int8" ? productMatrices(modules).filter(isThere) : [], source, {
+    read: (stored) => rounded(stored) ?? source.read(stored),
+    blocks: (stored) => inBlocks(formed.get(stored), () => source.read(stored)),
+  });
+  return {
+    keeps: (stored) => direct.has(stored) || formed.has(stored),
+    locate: (stored) => direct.get(stored) ?? prepared(stored),
+    products,
+    rounded,
+  };
+}
+
+/** What products in eight bits read in place of matrices. */
+function prepareProducts(
+  factors: readonly ProductMatrix[],
+  source: MatrixSource,
+  given: {
+    readonly read: (stored: string) => Float32Array;
+    readonly blocks: (stored: string) => readonly FormedMatrix[];
+  },
+): StoredMatrices["products"] {
   const scaledBy = (axis: 0 | 1) =>
     prepare(
       source,
@@ -63,25 +86,21 @@ export async function storeMatrices(
         .filter(({ axes }) => axes.includes(axis))
         .map(({ stored, shape }): FormedMatrix => {
           const form = { kind: "int8", axis } as const;
-          const numbers = () => rounded(stored) ?? source.read(stored);
+          const numbers = () => given.read(stored);
           return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
         }),
     );
   const outputs = new Set(factors.filter(({ isOutput }) => isOutput).map(({ stored }) => stored));
-  const [byRow, byColumn] = [await scaledBy(0), await scaledBy(1)];
-  const blocked = factors.flatMap(({ stored }) => inBlocks(formed.get(stored), () => source.read(stored)));
-  const blockKey = blocked.length > 0 ? await source.key(blocked.map(({ name }) => name)) : "";
-  let blocks: ReadonlyMap<string, WeightLocation> | undefined;
+  const [byRow, byColumn] = [scaledBy(0), scaledBy(1)];
   // Training has no use for these.
-  const blocksOf = (stored: string) => (blocks ??= prepareForms(blockKey, blocked)).get(stored);
-  return {
-    locate: (stored) => direct.get(stored) ?? prepared.get(stored),
-    products(stored) {
-      const [rows, columns] = [byRow.get(stored), byColumn.get(stored)];
-      if (!rows && !columns) return undefined;
-      return { byRow: rows, byColumn: columns, isOutput: outputs.has(stored), blocks: () => blocksOf(stored) };
-    },
-    rounded,
+  const blocks = prepare(
+    source,
+    factors.flatMap(({ stored }) => given.blocks(stored)),
+  );
+  return (stored) => {
+    const [rows, columns] = [byRow(stored), byColumn(stored)];
+    if (!rows && !columns) return undefined;
+    return { byRow: rows, byColumn: columns, isOutput: outputs.has(stored), blocks: () => blocks(stored) };
   };
 }
 
@@ -94,12 +113,16 @@ function inBlocks(matrix: FormedMatrix | undefined, read: () => Float32Array): F
   return [{ ...matrix, form, arrays: arraysOf(form, matrix.shape, read) }];
 }
 
-async function prepare(
+/** Where matrices lie, all of them prepared when the first is asked for. */
+function prepare(
   source: MatrixSource,
   matrices: readonly FormedMatrix[],
-): Promise<ReadonlyMap<string, WeightLocation>> {
-  if (matrices.length === 0) return new Map();
-  return prepareForms(await source.key(matrices.map(({ name }) => name)), matrices);
+): (stored: string) => WeightLocation | undefined {
+  const names = matrices.map(({ name }) => name);
+  const locations = lazily(() =>
+    names.length === 0 ? new Map<string, WeightLocation>() : prepareForms(source.key(names), matrices),
+  );
+  return (stored) => locations().get(stored);
 }
 
 /** A matrix in its form; its arrays serve as they are where the source has them in this kind of four bits. */

@@ -1,5 +1,6 @@
 /** @file `deltafit train`: an adapter from a model and data. */
 import fs from "node:fs";
+import { prepareBase } from "../base/base.ts";
 import { DeltafitError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 import { checkpointFolder } from "../fine-tuning/checkpoint-folder.ts";
@@ -58,6 +59,8 @@ async function runProfiled(
     run: prepared.shape,
     estimate: prepared.memory,
   });
+  // Not under way yet: Ctrl-C ends it at once.
+  prepareBase(prepared.base);
   profile?.mark("model opened");
   const result = await trainPrepared(prepared, values, terminal, profile);
   return summaryOf(result, prepared, (performance.now() - startMs) / 1000);

@@ -215,14 +215,19 @@ test("a dry run says what would be trained and writes nothing", async () => {
 test("a run that cannot fit is refused with what would, and its estimate decides on recomputation", async () => {
   const workspace = await promptWorkspace();
   const rows = ["--batch-size", String(10 ** 8)];
-  const { exitCode, stdout, stderr } = await workspace.deltafit(...common.slice(0, 5), ...rows, "--out", "a");
+  const words = [...common.slice(0, 5), "--storage", "nf4", "--out", "a"];
+  const prepared = () => fs.readdirSync(workspace.at(".cache", "weights"));
+  const before = prepared();
+  const { exitCode, stdout, stderr } = await workspace.deltafit(...words, ...rows);
   expect([exitCode, stdout]).toEqual([1, ""]);
   expect(stderr.replace(/\d+(\.\d+)? [MGT]B/g, "SIZE").replace(/\d+/g, "N")).toMatchInlineSnapshot(`
     "error: The run does not fit into memory: expected at most SIZE, which are available, found about SIZE.
     hint: These fit: --batch-size N --accumulate N (SIZE). --ignore-memory starts it all the same.
     "
   `);
-  expect(fs.existsSync(workspace.at("a"))).toBe(false);
+  expect([fs.existsSync(workspace.at("a")), prepared()]).toEqual([false, before]);
+  expect((await workspace.deltafit(...words, "--steps", "1")).exitCode).toBe(0);
+  expect([fs.existsSync(workspace.at("a")), prepared().length]).toEqual([true, before.length + 1]);
   const [auto, ignored] = [
     await workspace.json(...common, "--dry-run", "--recompute", "auto"),
     await workspace.json(
