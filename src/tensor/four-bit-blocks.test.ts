@@ -14,6 +14,21 @@ test.each(["nf4", "fp4"] as const)("%s takes the nearest code of every number", 
   }
 });
 
+test.each(["nf4", "fp4"] as const)("%s changes its code just above the middle of two neighbours", (kind) => {
+  const codes = [...fourBitCodes[kind]].sort((one, other) => one - other);
+  const middles = codes.slice(1).map((code, index) => Math.fround(code + codes[index]!) / 2);
+  const beside = (value: number, sign: number) =>
+    value === 0 ? sign * 2 ** -100 : Math.fround(value + sign * Math.abs(value) * 2 ** -23);
+  const values = [...codes, ...middles.flatMap((value) => [beside(value, -1), value, beside(value, 1)])];
+  // Beside a one, every number is in units of its block's scale.
+  const pairs = Float32Array.from(values.flatMap((value) => [1, value]));
+  const restored = dequantiseBlocks(quantiseBlocks(pairs, 2, kind), pairs.length, 2, kind);
+  for (const [index, value] of values.entries()) {
+    const above = middles.filter((middle) => value > middle).length;
+    expect([value, restored[2 * index + 1]]).toEqual([value, codes[above]]);
+  }
+});
+
 test("the first of two numbers is in the high bits, and the partner of an odd last one is zero", () => {
   const { packed, scales } = quantiseBlocks(Float32Array.of(-2, 2, 1), 64, "nf4");
   expect([...scales]).toEqual([2]);

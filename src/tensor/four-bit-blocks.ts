@@ -50,18 +50,48 @@ export function blockScales(values: Float32Array, blockSize: number): Float32Arr
 /** Smallest divisor: a block of zeros stays zero. */
 const smallestScale = Math.fround(1e-38);
 
-/** The codes in rising order, with the bounds halfway between neighbours: a number on a bound takes the lower code. */
-function sortedCodes(kind: FourBitKind): { readonly order: Uint8Array; readonly bounds: Float32Array } {
-  const codes = fourBitCodes[kind];
-  const order = Uint8Array.from(codes.keys()).sort((a, b) => (codes[a] ?? 0) - (codes[b] ?? 0) || a - b);
-  const bounds = Float32Array.from({ length: order.length - 1 }, (_, index) => {
-    const [below = 0, above = 0] = [codes[order[index] ?? 0], codes[order[index + 1] ?? 0]];
-    return Math.fround(below + above) / 2;
-  });
-  return { order, bounds };
+/** Equal parts of [-1, 1], narrow enough that no two bounds lie in one. */
+const partsOfRange = 4096;
+
+/** The part that a number lies in; what rounding has moved over an end counts as there. */
+const partOf = (value: number): number => ((value + 1) * (partsOfRange / 2)) | 0;
+
+/** How numbers in units of their scale find their code: by the part of [-1, 1] they lie in, and the bound in it. */
+interface CodeTable {
+  /** Code of numbers up to the bound in each part, and of those above it. */
+  readonly lower: Uint8Array;
+  readonly upper: Uint8Array;
+  /** The bound in each part; no number is above that of a part without one. */
+  readonly bounds: Float32Array;
 }
 
-const sorted = { nf4: sortedCodes("nf4"), fp4: sortedCodes("fp4") };
+/** Bounds lie halfway between neighbouring codes: a number on a bound takes the lower code. */
+function codeTable(kind: FourBitKind): CodeTable {
+  const codes = fourBitCodes[kind];
+  const order = [...codes.keys()].sort((a, b) => (codes[a] ?? 0) - (codes[b] ?? 0) || a - b);
+  const bounds = order.slice(1).map((above, index) => {
+    const below = order[index] ?? 0;
+    return Math.fround((codes[below] ?? 0) + (codes[above] ?? 0)) / 2;
+  });
+  const parts = Array.from({ length: partsOfRange + 1 }, (_, part) => {
+    const place = bounds.filter((bound) => partOf(bound) < part).length;
+    const bound = bounds[place];
+    const isInside = bound !== undefined && partOf(bound) === part;
+    return { lower: order[place] ?? 0, upper: order[place + 1] ?? 0, bound: isInside ? bound : Infinity };
+  });
+  return {
+    lower: Uint8Array.from(parts, ({ lower }) => lower),
+    upper: Uint8Array.from(parts, ({ upper }) => upper),
+    bounds: Float32Array.from(parts, ({ bound }) => bound),
+  };
+}
+
+const codeTables = { nf4: codeTable("nf4"), fp4: codeTable("fp4") };
+
+function codeOf({ lower, upper, bounds }: CodeTable, value: number): number {
+  const part = partOf(value);
+  return (value > (bounds[part] ?? 0) ? upper[part] : lower[part]) ?? 0;
+}
 
 /**
  * Quantises numbers given the scales of their blocks.
@@ -73,7 +103,7 @@ export function packBlocks(
   blockSize: number,
   kind: FourBitKind,
 ): Uint8Array {
-  const { order, bounds } = sorted[kind];
+  const table = codeTables[kind];
   const packed = new Uint8Array(Math.ceil(values.length / 2));
   const wholeBlocks = Math.floor(values.length / blockSize);
   for (let block = 0; block < scales.length; block++) {
@@ -85,22 +115,14 @@ export function packBlocks(
     for (let index = block * blockSize; index < end; index++) {
       const value = values[index] ?? 0;
       const scaled = Math.fround(isWhole ? value * reciprocal : value / scale);
-      const code = order[lowerBound(bounds, scaled)] ?? 0;
+      const code = codeOf(table, scaled);
       packed[index >> 1] = (packed[index >> 1] ?? 0) | ((index & 1) === 0 ? code << 4 : code);
     }
   }
   // The partner of an odd last number is the code of zero.
   if (values.length % 2 === 1)
-    packed[packed.length - 1] = (packed[packed.length - 1] ?? 0) | (order[lowerBound(bounds, 0)] ?? 0);
+    packed[packed.length - 1] = (packed[packed.length - 1] ?? 0) | codeOf(table, 0);
   return packed;
-}
-
-/** How many of the 15 bounds lie below a value. */
-function lowerBound(bounds: Float32Array, value: number): number {
-  let index = value > (bounds[7] ?? 0) ? 8 : 0;
-  if (value > (bounds[index + 3] ?? 0)) index += 4;
-  if (value > (bounds[index + 1] ?? 0)) index += 2;
-  return value > (bounds[index] ?? 0) ? index + 1 : index;
 }
 
 /** Quantises numbers in blocks. */
