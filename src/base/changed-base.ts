@@ -91,7 +91,7 @@ function changedTensor(base: ChangeableBase, change: BaseChange): ChangedTensor 
   const { form } = base.locate(stored);
   if (form === undefined) return { location: find(locationsIn(path), changedName), read, readRounded: read };
   const rounded = () => roundTo(form, shape, read());
-  const matrix = { name: stored, shape, form, arrays: arraysOf(form, shape, read), rounded };
+  const matrix = { name: stored, shape, form, arrays: () => arraysOf(form, shape, read), rounded };
   return { location: find(prepareForms(path, [matrix]), stored), read, readRounded: rounded };
 }
 

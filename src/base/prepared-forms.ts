@@ -22,7 +22,8 @@ export interface FormedMatrix {
   readonly name: string;
   readonly shape: readonly number[];
   readonly form: WeightForm;
-  readonly arrays: FormArrays;
+  /** Anew at every call: numbers that its arrays share are kept as long as they are. */
+  readonly arrays: () => FormArrays;
   /** The numbers that the arrays stand for. */
   readonly rounded: () => Float32Array;
 }
@@ -39,7 +40,7 @@ export function prepareForms(
   const description = matrices.map(({ name, form }) => `${name} ${JSON.stringify(form)}`).join("\n");
   const key = createHash("sha256").update(`forms ${formatVersion}\n${sourceKey}\n${description}`).digest("hex");
   const path = preparedPath(key.slice(0, 40));
-  if (!fs.existsSync(path)) writeSafetensors(path, matrices.flatMap(entriesOf));
+  if (!fs.existsSync(path)) writeSafetensors(path, entriesOf(matrices));
   const locations = locationsIn(path);
   return new Map(
     matrices.map(({ name, shape, form }) => {
@@ -57,14 +58,19 @@ const partKey = (name: string, part: PartName): string => `${name}.${part}`;
 const typesOf = (form: WeightForm, shape: readonly number[]) =>
   Object.entries(partsOf(form, shape)) as readonly (readonly [PartName, WeightPart])[];
 
-function entriesOf({ name, shape, form, arrays }: FormedMatrix): StreamedEntry[] {
-  return typesOf(form, shape).map(([part, type]) => ({
-    name: partKey(name, part),
-    ...storedPart(type),
-    *chunks() {
-      const array = arrays[part]?.();
-      if (!array) throw internalError(`${name} is kept without its ${part}.`);
-      yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-    },
-  }));
+function entriesOf(matrices: readonly FormedMatrix[]): StreamedEntry[] {
+  // Arrays of a matrix whose elements are as wide are written one after the other: its numbers are read once for them.
+  let current: { readonly name: string; readonly arrays: FormArrays } | undefined;
+  return matrices.flatMap(({ name, shape, form, arrays }) =>
+    typesOf(form, shape).map(([part, type]) => ({
+      name: partKey(name, part),
+      ...storedPart(type),
+      *chunks() {
+        if (current?.name !== name) current = { name, arrays: arrays() };
+        const array = current.arrays[part]?.();
+        if (!array) throw internalError(`${name} is kept without its ${part}.`);
+        yield new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      },
+    })),
+  );
 }

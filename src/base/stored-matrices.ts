@@ -87,7 +87,7 @@ function prepareProducts(
         .map(({ stored, shape }): FormedMatrix => {
           const form = { kind: "int8", axis } as const;
           const numbers = () => given.read(stored);
-          return { name: stored, shape, form, arrays: arraysOf(form, shape, numbers), rounded: numbers };
+          return { name: stored, shape, form, arrays: () => arraysOf(form, shape, numbers), rounded: numbers };
         }),
     );
   const outputs = new Set(factors.filter(({ isOutput }) => isOutput).map(({ stored }) => stored));
@@ -110,7 +110,7 @@ function inBlocks(matrix: FormedMatrix | undefined, read: () => Float32Array): F
   const { axis, blockSize } = matrix.form;
   if (axis !== 1 || (matrix.shape[1] ?? 0) % blockSize !== 0) return [];
   const form = { kind: "int4-blocks", blockSize } as const;
-  return [{ ...matrix, form, arrays: arraysOf(form, matrix.shape, read) }];
+  return [{ ...matrix, form, arrays: () => arraysOf(form, matrix.shape, read) }];
 }
 
 /** Where matrices lie, all of them prepared when the first is asked for. */
@@ -135,7 +135,7 @@ function formMatrix(
     return { name: stored, shape, ...fourBitMatrix(own, form.nestedBlockSize, () => read(stored)) };
   return {
     ...{ name: stored, shape, form },
-    arrays: arraysOf(form, shape, () => read(stored)),
+    arrays: () => arraysOf(form, shape, () => read(stored)),
     rounded: () => roundTo(form, shape, read(stored)),
   };
 }
@@ -150,12 +150,12 @@ function fourBitMatrix(
   const values = () => own.read().packed;
   const scales = () => own.read().scales;
   if (wantedBlockSize === undefined)
-    return { form: { kind, blockSize }, arrays: { values, scales }, rounded: decode };
+    return { form: { kind, blockSize }, arrays: () => ({ values, scales }), rounded: decode };
   const form = { kind, blockSize, nestedBlockSize: nested?.blockSize ?? wantedBlockSize };
-  if (nested) return { form, arrays: { values, ...nestedArrays(nested.read, nested.blockSize) }, rounded: decode };
+  if (nested) return { form, arrays: () => ({ values, ...nestedArrays(nested.read, nested.blockSize) }), rounded: decode };
   return {
     form,
-    arrays: { values, ...fourBitScales(form, scales) },
+    arrays: () => ({ values, ...fourBitScales(form, scales) }),
     rounded: () => {
       const rounded = { packed: values(), scales: roundScales(form, scales()) };
       return dequantiseBlocks(rounded, elementCount(shape), blockSize, kind);

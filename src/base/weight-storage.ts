@@ -11,6 +11,7 @@ import type { BaseParameter, ModuleTable } from "../methods/contract.ts";
 import type { FourBitKind } from "../tensor/four-bit-blocks.ts";
 import { blockScales, dequantiseBlocks, packBlocks, quantiseBlocks } from "../tensor/four-bit-blocks.ts";
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from "../tensor/half.ts";
+import { lazily } from "./lazily.ts";
 import { dequantiseInt4, dequantiseInt8, int4Scales, int8Scales, packInt4, quantiseInt4, quantiseInt8 } from "../tensor/integer-groups.ts";
 
 /**
@@ -150,7 +151,7 @@ export function keptBytes(
   return [...bytes.values()].reduce((sum, size) => sum + size, 0);
 }
 
-/** The arrays of a matrix in a form, each made when it is asked for. */
+/** The arrays of a matrix in a form, each made when it is asked for; what several need is kept. */
 export type FormArrays = Readonly<
   Partial<Record<PartName, () => PartArray>> & Record<"values", () => PartArray>
 >;
@@ -162,14 +163,14 @@ export function arraysOf(form: WeightForm, shape: readonly number[], read: () =>
   const [rows = 0, columns = 0] = shape;
   switch (form.kind) {
     case "nf4":
-    case "fp4":
+    case "fp4": {
+      const numbers = lazily(read);
+      const scales = lazily(() => blockScales(numbers(), form.blockSize));
       return {
-        values() {
-          const numbers = read();
-          return packBlocks(numbers, blockScales(numbers, form.blockSize), form.blockSize, form.kind);
-        },
-        ...fourBitScales(form, () => blockScales(read(), form.blockSize)),
+        values: () => packBlocks(numbers(), scales(), form.blockSize, form.kind),
+        ...fourBitScales(form, scales),
       };
+    }
     case "bfloat16":
       return { values: () => narrowToBfloat16(read()) };
     case "float16":
@@ -206,8 +207,9 @@ export function fourBitScales(
   return size === undefined ? { scales } : nestedArrays(() => nestScales(scales(), size), size);
 }
 
-/** @param nested Codes of as many scales as there are. */
-export function nestedArrays(nested: () => NestedScales, size: number): Omit<FormArrays, "values"> {
+/** @param read Codes of as many scales as there are. */
+export function nestedArrays(read: () => NestedScales, size: number): Omit<FormArrays, "values"> {
+  const nested = lazily(read);
   return {
     scales() {
       const { codes } = nested();
