@@ -120,3 +120,14 @@ test.each<[string, Readonly<Record<string, Tensor | undefined>>, boolean, string
     hint,
   });
 });
+
+test("blocks of scales longer than bitsandbytes makes them are refused", () => {
+  const folder = write({ [stateName]: stateTensor({ ...state, nested_blocksize: 10 ** 12 }) }, true);
+  expect(failureOf(() => open(folder), folder)).toMatchInlineSnapshot(`
+    {
+      "code": "config-invalid",
+      "hint": undefined,
+      "message": ""layer.weight.quant_state.bitsandbytes__nf4" is not valid: nested_blocksize: expected at most 4096, found 1000000000000.",
+    }
+  `);
+});

@@ -47,7 +47,7 @@ const stateSchema = z.looseObject({
         .max(2 ** 31),
     )
     .length(2),
-  nested_blocksize: z.int().positive().optional(),
+  nested_blocksize: z.int().min(16).max(4096).optional(),
   nested_offset: z.number().optional(),
 });
 
