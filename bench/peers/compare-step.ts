@@ -38,6 +38,7 @@ const help = `usage: tsx bench/peers/compare-step.ts [flags]
   --storage S, --compute C   deltafit's weights and products (default float32, deltafit's own choice)
   --recompute                deltafit recomputes each layer in the backward pass
   --dtype D                  PEFT's base: float32 or bfloat16 (default float32)
+  --peft-storage S           PEFT's base in bitsandbytes' four bits, multiplied in --dtype: nf4, nf4-double, fp4, fp4-double
   --compile                  PEFT under torch.compile
   --gradient-checkpointing   PEFT recomputes each layer in the backward pass
   --model-dropout            both sides keep the config's dropout (default: neither has any)
@@ -86,6 +87,7 @@ function readFlags() {
       compute: text,
       recompute: flag,
       dtype: { type: "string", default: "float32" },
+      "peft-storage": text,
       compile: flag,
       "gradient-checkpointing": flag,
       "model-dropout": flag,
@@ -139,6 +141,7 @@ function settingsFrom(flags: Flags): Settings {
     ],
     peftArguments: [
       ...["--config", path, "--task", task, ...shared, "--dtype", flags.dtype],
+      ...(flags["peft-storage"] === undefined ? [] : ["--storage", flags["peft-storage"]]),
       ...(flags.compile === true ? ["--compile"] : []),
       ...(flags["gradient-checkpointing"] === true ? ["--gradient-checkpointing"] : []),
       ...(flags["model-dropout"] === true ? ["--model-dropout"] : []),

@@ -37,6 +37,8 @@ DROPOUT_KEYS = {
     "seq_classif_dropout", "summary_first_dropout",
 }  # fmt: skip
 
+STORAGES = ["nf4", "nf4-double", "fp4", "fp4-double"]
+
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,6 +51,9 @@ def read_arguments():
     parser.add_argument("--batch-size", type=positive, default=4)
     parser.add_argument("--sequence-length", type=positive, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the frozen base")
+    parser.add_argument(
+        "--storage", choices=STORAGES, help="keep the layers' matrices in bitsandbytes' four bits, multiplied in --dtype"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--model-dropout", action="store_true", help="keep the config's dropout")
@@ -108,6 +113,8 @@ def build_model(arguments, config):
     )
     if arguments.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if getattr(arguments, "storage", None) is not None:
+        quantise(base, arguments.storage, dtype)
     settings = peft.LoraConfig(
         r=arguments.rank,
         lora_alpha=arguments.alpha if arguments.alpha is not None else 2 * arguments.rank,
@@ -116,6 +123,33 @@ def build_model(arguments, config):
         task_type="SEQ_CLS" if classify else "CAUSAL_LM",
     )
     return peft.get_peft_model(base, settings).train()
+
+
+def quantise(model, storage, dtype):
+    """Puts bitsandbytes' layers in the place of all linear ones but the output and heads, as transformers does on loading."""
+    import torch
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    kind, _, double = storage.partition("-")
+    settings = {"quant_type": kind, "compress_statistics": double == "double"}
+    body = model.base_model
+    found = [
+        (module, name, child)
+        for module in body.modules()
+        for name, child in module.named_children()
+        if isinstance(child, torch.nn.Linear)
+    ]
+    if not found:
+        sys.exit(f"error: {type(model).__name__} has no torch.nn.Linear to keep as {storage}.")
+    for module, name, child in found:
+        layer = Linear4bit(
+            child.in_features, child.out_features, bias=child.bias is not None, compute_dtype=dtype, **settings
+        )
+        layer.weight = Params4bit(child.weight.data, requires_grad=False, **settings)
+        layer.bias = child.bias
+        # Going to a device is what quantises.
+        setattr(module, name, layer.to("cpu"))
+    model.is_loaded_in_4bit = True
 
 
 def make_batch(arguments, config):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the Python environment that deltafit is measured against and exchanges adapters with: PyTorch,
-# transformers and PEFT. Nothing of deltafit itself needs it.
+# transformers, PEFT and bitsandbytes. Nothing of deltafit itself needs it.
 #
 #   DELTAFIT_PEERS         folder of the virtual environment; default: .peers/ under the repository's root
 #   DELTAFIT_PEERS_PYTHON  an interpreter that already has the packages: it is checked, and nothing is installed
@@ -10,7 +10,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-packages=(torch transformers peft safetensors accelerate)
+packages=(torch transformers peft safetensors accelerate bitsandbytes)
 
 if [[ -n ${DELTAFIT_PEERS_PYTHON:-} ]]; then
   python=$DELTAFIT_PEERS_PYTHON
