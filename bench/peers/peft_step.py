@@ -26,6 +26,7 @@ import resource
 import statistics
 import sys
 import time
+from importlib import metadata
 
 PROCESS_START = time.perf_counter()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -220,6 +221,7 @@ def main():
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "peft": peft.__version__,
+            **({} if arguments.storage is None else {"bitsandbytes": metadata.version("bitsandbytes")}),
         },
     }
     print(json.dumps(result))
