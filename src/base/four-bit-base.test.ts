@@ -1,9 +1,10 @@
 /** @file Bases from checkpoints in four bits: their arrays are kept as they are, or as another storage asks. */
 import fs from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { fourBitTensors } from "../../test/support/four-bit-tensors.ts";
-import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
+import { scratchFolderPerTest } from "../../test/support/scratch-per-test.ts";
+import { tinyBase } from "../../test/support/tiny-base.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import type { ArrayLocation } from "../runtime/session.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
@@ -12,14 +13,7 @@ import { openBase, storedParameters } from "./base.ts";
 import { storableMatrices } from "./weight-storage.ts";
 import type { Storage } from "./weight-storage.ts";
 
-let scratch = scratchFolder();
-beforeEach(() => {
-  scratch.dispose();
-  scratch = scratchFolder();
-});
-afterEach(() => {
-  scratch.dispose();
-});
+const scratch = scratchFolderPerTest();
 
 const matrix = "model.layers.0.mlp.down_proj.weight";
 const [plainForm, doubleForm] = [

@@ -1,8 +1,9 @@
 /** @file A base whose frozen matrices are kept in other forms: which ones are, what they stand for, and the cache. */
 import fs from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
+import { describe, expect, test } from "vitest";
+import { scratchFolderPerTest } from "../../test/support/scratch-per-test.ts";
+import { tinyBase } from "../../test/support/tiny-base.ts";
 import { writeSafetensors } from "../files/safetensors-write.ts";
 import { formBytes } from "../graph/weight-form.ts";
 import { float32Tensor } from "../tensor/tensor.ts";
@@ -10,14 +11,7 @@ import { openBase, storedParameters } from "./base.ts";
 import type { Base } from "./base.ts";
 import { isSixteenBit, storableMatrices, storageNames } from "./weight-storage.ts";
 
-let scratch = scratchFolder();
-beforeEach(() => {
-  scratch.dispose();
-  scratch = scratchFolder();
-});
-afterEach(() => {
-  scratch.dispose();
-});
+const scratch = scratchFolderPerTest();
 
 const matrix = "model.layers.0.self_attn.q_proj.weight";
 const formed = ({ modules, locate }: Base) =>

@@ -1,7 +1,8 @@
 /** @file Training beside a base in four bits: methods see its rounded numbers, and its matrices cannot be trained. */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { failureOf } from "../../test/support/failure.ts";
-import { scratchFolder, tinyBase } from "../../test/support/tiny-base.ts";
+import { scratchFolderPerTest } from "../../test/support/scratch-per-test.ts";
+import { tinyBase } from "../../test/support/tiny-base.ts";
 import { createAdapter, withValues } from "../adapters/adapter.ts";
 import type { Adapter } from "../adapters/adapter.ts";
 import type { Base } from "../base/base.ts";
@@ -11,14 +12,7 @@ import { languageObjective } from "./objective.ts";
 import { adamWDefaults } from "./optimiser.ts";
 import { Trainer } from "./trainer.ts";
 
-let scratch = scratchFolder();
-beforeEach(() => {
-  scratch.dispose();
-  scratch = scratchFolder();
-});
-afterEach(() => {
-  scratch.dispose();
-});
+const scratch = scratchFolderPerTest();
 
 const size = { sequenceLength: 4, batchSize: 2 };
 const ids = int64Tensor([2, 4], [1, 2, 3, 4, 5, 6, 7, 8]);
